@@ -1,0 +1,35 @@
+//! The schema of Overlay's database, as forward steps in order, each with a way back.
+//!
+//! A step is plain SQL, because what matters here (checks, partial and expression indexes, generated columns,
+//! transition tables) has no better spelling. Every name is qualified with `public.`, so no step depends on a
+//! session's `search_path`. Needs PostgreSQL 13 or newer and a role that owns the database (`pg_trgm` is a trusted
+//! extension). Each step runs in one transaction with its own bookkeeping: it happens whole or not at all.
+//!
+//! A step that was released is never edited; the next one corrects it.
+
+mod step;
+pub mod triggers;
+
+pub use sea_orm_migration::MigratorTrait;
+use sea_orm_migration::{MigrationTrait, async_trait};
+
+use crate::step::{Step, sql};
+
+/// All steps, oldest first. Applied names are kept in `public.seaql_migrations`.
+#[derive(Debug, Clone, Copy)]
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        let steps = [
+            sql!("m0001_extensions_and_feed"),
+            sql!("m0002_market"),
+            sql!("m0003_trade"),
+            sql!("m0004_lineage"),
+            Step::new("m0005_triggers", triggers::install(triggers::COVERED), triggers::remove(triggers::COVERED)),
+            sql!("m0006_imports"),
+        ];
+        steps.map(|step| Box::new(step) as Box<dyn MigrationTrait>).into()
+    }
+}

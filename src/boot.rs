@@ -1,0 +1,187 @@
+//! The one place that sees everything: settings → stores → rooms → app → listener, and shutdown in the reverse order.
+
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use overlay_migration::{Migrator, MigratorTrait};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::app::App;
+use crate::cache::{Cache, Redis, RedisConfig};
+use crate::coherence::{Clock, Feed, prune};
+use crate::config::Config;
+use crate::db::{self, Db};
+use crate::devstack::{DevStack, Options};
+use crate::error::{Error, Result};
+use crate::telemetry;
+use crate::transport::graphql;
+use crate::transport::http::{Served, router};
+
+/// PostgreSQL and Redis as they are found or started.
+pub struct Stores {
+    /// How to reach PostgreSQL.
+    pub database: db::Config,
+    /// How to reach Redis; `None` for process memory alone.
+    pub redis: Option<RedisConfig>,
+    private: Option<DevStack>,
+}
+
+impl Stores {
+    /// Takes the stores that the settings name, and starts private ones under `.overlay/` for those they do not.
+    ///
+    /// # Errors
+    /// `unavailable` with what to do, when a private PostgreSQL cannot be started.
+    pub async fn open(config: &Config) -> Result<Self> {
+        let (postgres, redis) = (config.database.is_none(), config.redis.is_none());
+        // A configured database is not a playground: Redis is then only used when it is configured too.
+        let private = if postgres {
+            let options = Options { postgres, redis, ..Options::new(private_root()) };
+            let stack = DevStack::start(&options).await;
+            Some(
+                stack
+                    .map_err(|e| Error::unavailable(format!("the private stores cannot be started: {e}")).because(e))?,
+            )
+        } else {
+            None
+        };
+        let database = match (&config.database, private.as_ref().and_then(DevStack::pg_url)) {
+            (Some(database), _) => database.clone(),
+            (None, Some(url)) => db::Config { url: url.to_owned(), ..config.database_sizes.clone() },
+            (None, None) => return Err(Error::unavailable("the private PostgreSQL has no address")),
+        };
+        let private_redis = private.as_ref().and_then(DevStack::redis_url);
+        let redis = config
+            .redis
+            .clone()
+            .or_else(|| private_redis.map(|url| RedisConfig { url: url.to_owned(), timeout: config.redis_timeout }));
+        Ok(Self { database, redis, private })
+    }
+
+    /// Whether the database is a private one of this checkout.
+    pub fn is_private(&self) -> bool {
+        self.private.is_some()
+    }
+
+    /// Stops what was started.
+    pub async fn close(self) {
+        if let Some(stack) = self.private
+            && let Err(error) = stack.stop().await
+        {
+            tracing::warn!(%error, "a private store did not stop in order");
+        }
+    }
+}
+
+/// Where private stores live: `.overlay` in the working directory, or what `OVERLAY_HOME` says.
+pub fn private_root() -> PathBuf {
+    std::env::var_os("OVERLAY_HOME").map_or_else(|| PathBuf::from(".overlay"), PathBuf::from)
+}
+
+/// Brings the schema up to date.
+///
+/// # Errors
+/// What the database answers.
+pub async fn migrate(db: &Db) -> Result<()> {
+    Migrator::up(db.pool(), None).await?;
+    Ok(())
+}
+
+/// The rooms over open stores.
+///
+/// # Errors
+/// `unavailable` when PostgreSQL cannot be reached; `internal` when the schema is not migrated.
+pub async fn furnish(config: &Config, database: &db::Config, redis: Option<&RedisConfig>) -> Result<App> {
+    let db = Db::connect(database).await?;
+    let clock = Arc::new(Clock::new(config.max_staleness));
+    let feed = Feed::start(database, config.feed, clock.clone()).await?;
+    prune::start(db.clone(), &feed, config.feed_retention);
+    let redis = redis.map(Redis::start).transpose()?;
+    let cache = Cache::new(clock, redis, config.cache.clone());
+    Ok(App::new(db, cache, feed, config.market.price_default_sats))
+}
+
+/// A server that listens.
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What it serves.
+    pub app: App,
+    stop: oneshot::Sender<()>,
+    done: JoinHandle<std::io::Result<()>>,
+}
+
+impl Server {
+    /// Binds and serves.
+    ///
+    /// # Errors
+    /// `bad-request` when the address cannot be bound, with what to do.
+    pub async fn start(config: &Config, app: App) -> Result<Self> {
+        let listener = bind(config).await?;
+        let address = listener.local_addr().map_err(Error::internal)?;
+        let served = Served {
+            app: app.clone(),
+            schema: graphql::schema(),
+            use_redis_bundles: config.market.use_redis_bundles,
+            http: Arc::new(config.http.clone()),
+            metrics: telemetry::metrics()?,
+        };
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = axum::serve(listener, router(served)).with_graceful_shutdown(async {
+            // A dropped sender means the same: stop.
+            let _either_way = stopped.await;
+        });
+        Ok(Self { address, app, stop, done: tokio::spawn(serving.into_future()) })
+    }
+
+    /// Stops listening, lets requests that are under way finish (10 s at most), and closes the pool.
+    pub async fn stop(self) {
+        let _already_gone = self.stop.send(());
+        if tokio::time::timeout(std::time::Duration::from_secs(10), self.done).await.is_err() {
+            tracing::warn!("some requests were cut off");
+        }
+        self.app.db.clone().close().await;
+    }
+}
+
+/// Ports tried after the default one when nobody chose a port: two checkouts run side by side.
+const NEIGHBOURS: u16 = 10;
+
+async fn bind(config: &Config) -> Result<TcpListener> {
+    let wanted = config.http.listen;
+    let last = if config.http.port_is_set { wanted.port() } else { wanted.port().saturating_add(NEIGHBOURS) };
+    for port in wanted.port()..=last {
+        match TcpListener::bind(SocketAddr::new(wanted.ip(), port)).await {
+            Ok(listener) => {
+                if port != wanted.port() {
+                    tracing::warn!("port {} is taken: listening on {port} instead", wanted.port());
+                }
+                return Ok(listener);
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::AddrInUse => {}
+            Err(e) => return Err(Error::invalid(format!("cannot listen on {wanted}: {e}"))),
+        }
+    }
+    Err(Error::invalid(format!("port {} is taken: set OVERLAY_PORT to another one", wanted.port())))
+}
+
+/// Resolves when the process is asked to stop (Ctrl-C, or SIGTERM).
+pub async fn asked_to_stop() {
+    let terminate = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => signal.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate => {}
+    }
+    if std::io::stderr().is_terminal() {
+        eprintln!();
+    }
+    tracing::info!("stopping");
+}

@@ -1,0 +1,192 @@
+//! What is kept of a value, in memory and in Redis.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use super::key::Cached;
+use crate::coherence::{Epoch, Moment, Tag, Tags};
+use crate::error::{Error, Result};
+
+/// What a loader answers for one key: the value, or its absence, and what it depends on.
+pub struct Loaded<V> {
+    /// The value; `None` when there is no such thing.
+    pub value: Option<V>,
+    /// Everything whose change would change the answer, absence included.
+    pub tags: Vec<Tag>,
+}
+
+/// A cached value: typed by whoever reads it, since memory holds values of many types.
+pub(super) struct Entry {
+    pub(super) moment: Moment,
+    pub(super) tags: Tags,
+    /// When it was loaded, ms since 1970.
+    pub(super) stored_ms: u64,
+    /// Age at which it is due for a refresh, ms.
+    pub(super) soft_ms: u64,
+    /// Bytes it is taken to occupy in memory.
+    pub(super) weight: u64,
+    value: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+/// How an entry stands by age.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Age {
+    Fresh,
+    /// Past its soft TTL: serve and refresh.
+    Due,
+    /// Past its grace: a miss.
+    Over,
+}
+
+/// Bytes an entry costs beside its data: key, map slots, tag set, counters. Measured roughly, on the large side.
+const OVERHEAD: u64 = 400;
+
+impl Entry {
+    pub(super) fn new<V: Cached>(
+        moment: Moment, tags: Tags, soft_ms: u64, value: Option<Arc<V>>, bytes: usize,
+    ) -> Self {
+        Self {
+            moment,
+            tags,
+            stored_ms: now_ms(),
+            soft_ms,
+            weight: OVERHEAD + 2 * bytes as u64,
+            value: value.map(|v| v as _),
+        }
+    }
+
+    /// The value, if the entry is of the type asked for: `Err(())` tells that it is not.
+    pub(super) fn value<V: Cached>(&self) -> Result<Option<Arc<V>>, ()> {
+        self.value.clone().map(|v| v.downcast::<V>().map_err(|_| ())).transpose()
+    }
+
+    pub(super) fn is_negative(&self) -> bool {
+        self.value.is_none()
+    }
+
+    pub(super) fn age(&self, grace_ms: u64) -> Age {
+        let age = now_ms().saturating_sub(self.stored_ms);
+        match age {
+            _ if age < self.soft_ms => Age::Fresh,
+            _ if age < self.soft_ms + grace_ms => Age::Due,
+            _ => Age::Over,
+        }
+    }
+}
+
+/// Milliseconds since 1970; shared with other processes through Redis, so it is wall-clock time. A clock that is off
+/// makes an entry older or younger than it is, never valid when it is not.
+pub(super) fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+}
+
+/// The first line of an entry in Redis; the second is the value as JSON. A person reads it with `redis-cli get`.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Head<'a> {
+    /// Format of the entry; another number is a miss.
+    v: u8,
+    epoch: std::borrow::Cow<'a, str>,
+    as_of: u64,
+    tags: Vec<std::borrow::Cow<'a, str>>,
+    stored_ms: u64,
+    soft_ms: u64,
+    /// Length of the value's line, bytes: a truncated entry is a miss.
+    bytes: usize,
+}
+
+const FORMAT: u8 = 1;
+
+/// Most tags an entry from Redis may have before it is taken for garbage.
+const MAX_TAGS: usize = 100_000;
+
+/// A value as the JSON that Redis keeps.
+pub(super) fn data<V: Cached>(value: Option<&V>) -> Result<Vec<u8>> {
+    serde_json::to_vec(&value).map_err(Error::internal)
+}
+
+/// The bytes of an entry for Redis.
+pub(super) fn encode(entry: &Entry, data: &[u8]) -> Result<Vec<u8>> {
+    let head = Head {
+        v: FORMAT,
+        epoch: entry.moment.epoch.to_string().into(),
+        as_of: entry.moment.as_of,
+        tags: entry.tags.names().iter().map(|t| t.as_str().into()).collect(),
+        stored_ms: entry.stored_ms,
+        soft_ms: entry.soft_ms,
+        bytes: data.len(),
+    };
+    let mut out = serde_json::to_vec(&head).map_err(Error::internal)?;
+    out.push(b'\n');
+    out.extend_from_slice(data);
+    Ok(out)
+}
+
+/// Reads an entry back. `None` for anything that is not exactly what [`encode`] writes for a `V`.
+pub(super) fn decode<V: Cached>(bytes: &[u8]) -> Option<Entry> {
+    let end = bytes.iter().position(|b| *b == b'\n')?;
+    let (head, data) = (&bytes[..end], &bytes[end + 1..]);
+    let head: Head<'_> = serde_json::from_slice(head).ok()?;
+    if head.v != FORMAT || head.bytes != data.len() || head.tags.len() > MAX_TAGS {
+        return None;
+    }
+    let moment = Moment { epoch: Epoch::parse(&head.epoch)?, as_of: head.as_of };
+    let tags = Tags::new(head.tags.into_iter().map(|t| Tag::new(t.into_owned())));
+    let value: Option<V> = serde_json::from_slice(data).ok()?;
+    let entry = Entry::new(moment, tags, head.soft_ms, value.map(Arc::new), data.len());
+    // A time in the future (a wrong clock, or garbage) would keep the entry fresh for ever.
+    Some(Entry { stored_ms: head.stored_ms.min(now_ms()), ..entry })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::ttl::Kind;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Noun(String);
+
+    impl Cached for Noun {
+        const KIND: Kind = Kind::Asset;
+    }
+
+    fn bytes(value: Option<Noun>) -> Vec<u8> {
+        let data = data(value.as_ref()).expect("serializes");
+        let moment = Moment { epoch: Epoch::new("a", "b", "c"), as_of: 42 };
+        let tags = Tags::new([Tag::new("asset:1"), Tag::new("lineage@a\n\"b")]);
+        encode(&Entry::new(moment, tags, 1000, value.map(Arc::new), data.len()), &data).expect("serializes")
+    }
+
+    #[test]
+    fn an_entry_survives_the_journey() {
+        for value in [None, Some("x\ny\0z")] {
+            let entry = decode::<Noun>(&bytes(value.map(|v| Noun(v.into())))).expect("reads");
+            assert_eq!(entry.moment.as_of, 42);
+            assert_eq!(entry.tags.names().len(), 2);
+            assert_eq!(entry.value::<Noun>().expect("type").as_deref(), value.map(|v| Noun(v.into())).as_ref());
+        }
+    }
+
+    #[test]
+    fn every_truncation_and_every_flipped_byte_of_the_frame_is_a_miss_or_the_same() {
+        let whole = bytes(Some(Noun("value".into())));
+        for cut in 0..whole.len() {
+            assert!(decode::<Noun>(&whole[..cut]).is_none(), "cut at {cut}");
+        }
+        assert!(decode::<Noun>(b"").is_none());
+        assert!(decode::<Noun>(b"{}\nnull").is_none());
+        assert!(decode::<Noun>(b"\xff\xfe\n\0").is_none());
+    }
+
+    #[test]
+    fn a_time_in_the_future_is_cut_to_now() {
+        let text = String::from_utf8(bytes(None)).expect("text");
+        let stored = text.split("\"storedMs\":").nth(1).and_then(|t| t.split(',').next()).expect("field").to_owned();
+        let forged = text.replace(&stored, "99999999999999");
+        let entry = decode::<Noun>(forged.as_bytes()).expect("reads");
+        assert!(entry.stored_ms <= now_ms());
+    }
+}

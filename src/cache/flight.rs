@@ -1,0 +1,164 @@
+//! Single flight: at most one load of a key is under way in a process, whoever asks.
+//!
+//! A flight is numbered when it takes off. Its result may be handed to a passenger who came **before** that without
+//! any check, because the load began after the passenger's request; one who came later must check it like any cached
+//! value. That is what keeps strong reads and a process's own writes right while loads are shared.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::entry::Entry;
+use super::ledger::Outcome;
+use crate::error::Error;
+
+/// What became of a key's flight: its entry and where that came from, or the error that all passengers get.
+pub(super) type Landing = Result<(Arc<Entry>, Outcome), Error>;
+
+/// A seat in a flight: it yields the landing, or nothing when the flight was lost (a panic, a cancelled task).
+pub(super) struct Seat {
+    pub(super) number: u64,
+    landing: watch::Receiver<Option<Landing>>,
+}
+
+impl Seat {
+    pub(super) async fn landed(mut self) -> Option<Landing> {
+        self.landing.wait_for(Option::is_some).await.ok().and_then(|landing| landing.clone())
+    }
+}
+
+struct Open {
+    number: u64,
+    landing: watch::Receiver<Option<Landing>>,
+}
+
+/// The flights under way, by key.
+#[derive(Default)]
+pub(super) struct Flights {
+    open: Mutex<HashMap<Arc<str>, Open>>,
+    taken_off: AtomicU64,
+}
+
+impl Flights {
+    fn open(&self) -> MutexGuard<'_, HashMap<Arc<str>, Open>> {
+        // Nothing panics while the map is held, and a half-done insert would only cost a load.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of the newest flight: those with a larger one began after now.
+    pub(super) fn newest(&self) -> u64 {
+        self.taken_off.load(Ordering::SeqCst)
+    }
+
+    /// A seat for each key, and the flight that the caller must fly for those keys nobody was loading.
+    pub(super) fn board(self: &Arc<Self>, keys: impl Iterator<Item = Arc<str>>) -> (Vec<Seat>, Option<Flight>) {
+        let mut open = self.open();
+        let mut mine: Option<Flight> = None;
+        let seats = keys
+            .enumerate()
+            .map(|(index, key)| {
+                if let Some(flight) = open.get(&key) {
+                    return Seat { number: flight.number, landing: flight.landing.clone() };
+                }
+                let flight = mine.get_or_insert_with(|| Flight {
+                    flights: self.clone(),
+                    number: self.taken_off.fetch_add(1, Ordering::SeqCst) + 1,
+                    legs: Vec::new(),
+                });
+                let (sender, landing) = watch::channel(None);
+                open.insert(key.clone(), Open { number: flight.number, landing: landing.clone() });
+                flight.legs.push(Leg { index, key, sender });
+                Seat { number: flight.number, landing }
+            })
+            .collect();
+        (seats, mine)
+    }
+
+    /// How many keys are being loaded.
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.open().len()
+    }
+}
+
+/// One key of a flight.
+pub(super) struct Leg {
+    /// Where the key stood in the list given to [`Flights::board`].
+    pub(super) index: usize,
+    pub(super) key: Arc<str>,
+    sender: watch::Sender<Option<Landing>>,
+}
+
+/// A load to be flown. Dropping it, however that comes about, frees all who wait.
+pub(super) struct Flight {
+    flights: Arc<Flights>,
+    number: u64,
+    legs: Vec<Leg>,
+}
+
+impl Flight {
+    pub(super) fn legs(&self) -> &[Leg] {
+        &self.legs
+    }
+
+    /// Hands the landings out; `landings` is in the order of [`Self::legs`].
+    pub(super) fn land(self, landings: Vec<Landing>) {
+        for (leg, landing) in self.legs.iter().zip(landings) {
+            leg.sender.send_replace(Some(landing));
+        }
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        let mut open = self.flights.open();
+        for leg in &self.legs {
+            if open.get(&leg.key).is_some_and(|o| o.number == self.number) {
+                open.remove(&leg.key);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(names: &[&str]) -> std::vec::IntoIter<Arc<str>> {
+        names.iter().map(|n| Arc::from(*n)).collect::<Vec<_>>().into_iter()
+    }
+
+    #[tokio::test]
+    async fn passengers_share_a_flight_and_a_lost_one_frees_them() {
+        let flights = Arc::new(Flights::default());
+        let (seats, flight) = flights.board(keys(&["a", "b", "a"]));
+        let flight = flight.expect("nobody was loading");
+        assert_eq!(flight.legs().len(), 2, "a key asked for twice is loaded once");
+        let (late, none) = flights.board(keys(&["b"]));
+        assert!(none.is_none());
+        let panicked = tokio::spawn(async move {
+            let _flight = flight;
+            panic!("the load panics");
+        });
+        assert!(panicked.await.is_err());
+        for seat in seats.into_iter().chain(late) {
+            assert!(seat.landed().await.is_none());
+        }
+        assert_eq!(flights.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_landing_reaches_everybody() {
+        let flights = Arc::new(Flights::default());
+        let newest = flights.newest();
+        let (seats, flight) = flights.board(keys(&["a"]));
+        assert!(seats[0].number > newest);
+        flight.expect("mine").land(vec![Err(Error::not_found("x"))]);
+        for seat in seats {
+            assert!(matches!(seat.landed().await, Some(Err(e)) if e.code() == "not-found"));
+        }
+        assert_eq!(flights.len(), 0);
+    }
+}

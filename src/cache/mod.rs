@@ -1,0 +1,24 @@
+//! Cache-aside with a validity check, as a library: it knows no noun of the domain.
+//!
+//! A read goes memory → Redis → load. Whatever comes out of a cache is checked against the clock before it is believed
+//! (`coherence/`), so Redis may lose, delay or resurrect entries and a write may forget to delete them: none of it can
+//! make a read stale. Loads are coalesced: one flight a key, many passengers.
+//!
+//! - `key` names a value and fixes its type; `entry` is what is kept; `ttl` how long
+//! - `store/` memory and Redis; `flight` who is loading what; `read` puts them together
+//! - `ledger` what a request touched: for headers today, for whole answers later
+
+mod entry;
+mod flight;
+mod key;
+mod ledger;
+mod read;
+mod store;
+mod ttl;
+
+pub use entry::Loaded;
+pub use key::{Cached, Key, Params};
+pub use ledger::{Ledger, Outcome};
+pub use read::{Cache, Config};
+pub use store::redis::{Config as RedisConfig, Redis};
+pub use ttl::{Kind, Ttls};

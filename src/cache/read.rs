@@ -1,0 +1,347 @@
+//! Reading through the cache: memory, Redis, load; each hit checked against the clock.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, join_all};
+use tracing::Instrument;
+
+use super::entry::{self, Age, Entry, Loaded};
+use super::flight::{Flight, Flights, Landing};
+use super::key::{Cached, Key};
+use super::ledger::{Ledger, Outcome};
+use super::store::memory::Memory;
+use super::store::redis::{Redis, Write};
+use super::ttl::{Kind, Ttls};
+use crate::coherence::{Clock, Moment, Tags};
+use crate::error::{Error, Result};
+
+/// Sizes and times of the cache.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Most bytes of process memory.
+    pub memory_bytes: u64,
+    /// Times to live.
+    pub ttls: Ttls,
+}
+
+/// The cache. Cheap to clone.
+#[derive(Clone)]
+pub struct Cache {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    clock: Arc<Clock>,
+    memory: Memory,
+    redis: Option<Redis>,
+    flights: Arc<Flights>,
+    ttls: Ttls,
+}
+
+/// A batch loader: answers one [`Loaded`] for each identifier, in order. No identifier comes twice.
+pub trait Load<I, V>: Fn(Vec<I>) -> BoxFuture<'static, Result<Vec<Loaded<V>>>> + Clone + Send + Sync + 'static {}
+
+impl<I, V, F> Load<I, V> for F where
+    F: Fn(Vec<I>) -> BoxFuture<'static, Result<Vec<Loaded<V>>>> + Clone + Send + Sync + 'static
+{
+}
+
+impl Cache {
+    /// A cache over `clock`, with Redis when there is one.
+    pub fn new(clock: Arc<Clock>, redis: Option<Redis>, config: Config) -> Self {
+        let memory = Memory::new(config.memory_bytes);
+        Self { inner: Arc::new(Inner { clock, memory, redis, flights: Arc::default(), ttls: config.ttls }) }
+    }
+
+    /// Redis, when there is one.
+    pub fn redis(&self) -> Option<&Redis> {
+        self.inner.redis.as_ref()
+    }
+
+    /// The clock that entries are checked against.
+    pub fn clock(&self) -> &Arc<Clock> {
+        &self.inner.clock
+    }
+
+    /// The times to live.
+    pub fn ttls(&self) -> &Ttls {
+        &self.inner.ttls
+    }
+
+    /// Entries and bytes held in memory.
+    pub fn memory_size(&self) -> (usize, u64) {
+        self.inner.memory.size()
+    }
+
+    /// The values of `ids`, in order; `None` for what does not exist. `key` names an identifier's value, `load` reads
+    /// those that no cache has, all in one call.
+    ///
+    /// # Errors
+    /// What `load` answers, or `internal` when it panics.
+    pub async fn get_many<I, V>(
+        &self, ledger: &Ledger, ids: &[I], key: impl Fn(&I) -> Key<V>, load: impl Load<I, V>,
+    ) -> Result<Vec<Option<Arc<V>>>>
+    where
+        I: Clone + Send + Sync + 'static,
+        V: Cached,
+    {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let inner = &self.inner;
+        let keys: Vec<Key<V>> = ids.iter().map(key).collect();
+        if !inner.clock.is_trustworthy() {
+            return inner.bypass(ledger, ids, &keys, load).await;
+        }
+        let arrived = inner.flights.newest();
+        let mut found: Vec<Option<Option<Arc<V>>>> = vec![None; ids.len()];
+        let (mut missing, mut due) = (Vec::new(), Vec::new());
+        for (index, key) in keys.iter().enumerate() {
+            match inner.remembered::<V>(key, ledger) {
+                Some((value, Age::Due)) => {
+                    found[index] = Some(value);
+                    due.push(index);
+                }
+                Some((value, _)) => found[index] = Some(value),
+                None => missing.push(index),
+            }
+        }
+        if !due.is_empty() {
+            inner.board(&due, ids, &keys, &load, Why::Refresh);
+        }
+        let begun = Instant::now();
+        // Once round is the rule. A passenger whose flight took off before it came, with a value that has changed
+        // since, goes again; the next flight took off after it came. Lost flights are tried a few times.
+        for _ in 0..4 {
+            if missing.is_empty() {
+                break;
+            }
+            let seats = inner.board(&missing, ids, &keys, &load, Why::Miss);
+            let mut again = Vec::new();
+            let landings =
+                join_all(seats.into_iter().map(|s| (s.number, s)).map(|(n, s)| s.landed().map(move |l| (n, l))));
+            for (index, (number, landing)) in missing.iter().copied().zip(landings.await) {
+                let Some(landing) = landing else {
+                    again.push(index);
+                    continue;
+                };
+                let (entry, outcome) = landing?;
+                if number <= arrived && !inner.clock.is_valid(entry.moment, &entry.tags) {
+                    again.push(index);
+                    continue;
+                }
+                ledger.note(outcome, Some(&entry));
+                found[index] = Some(entry.value().map_err(|()| wrong_type(&keys[index]))?);
+            }
+            missing = again;
+        }
+        ledger.waited(begun.elapsed());
+        found.into_iter().collect::<Option<_>>().ok_or_else(|| Error::internal("a load was lost four times"))
+    }
+
+    /// Keeps values that a wider query brought along. `moment` was taken before that query began.
+    pub fn prime<V: Cached>(&self, moment: Moment, values: Vec<(Key<V>, Loaded<V>)>) {
+        if self.inner.clock.is_trustworthy() {
+            for (key, loaded) in values {
+                if let Err(error) = self.inner.keep(key.text(), moment, loaded) {
+                    tracing::warn!(?key, ?error, "a value could not be kept");
+                }
+            }
+        }
+    }
+
+    /// The value of one key; `None` when it does not exist.
+    ///
+    /// # Errors
+    /// As [`Self::get_many`].
+    pub async fn get<V, F>(
+        &self, ledger: &Ledger, key: Key<V>, load: impl Fn() -> F + Clone + Send + Sync + 'static,
+    ) -> Result<Option<Arc<V>>>
+    where
+        V: Cached,
+        F: Future<Output = Result<Loaded<V>>> + Send + 'static,
+    {
+        let one = move |_: Vec<()>| {
+            let load = load();
+            async move { Ok(vec![load.await?]) }.boxed()
+        };
+        let found = self.get_many(ledger, &[()], |()| key.clone(), one).await?;
+        Ok(found.into_iter().next().flatten())
+    }
+}
+
+/// Why a flight is flown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// Nobody has the value in memory: Redis may.
+    Miss,
+    /// The value is old by age: only PostgreSQL has a younger one.
+    Refresh,
+}
+
+impl Inner {
+    /// A valid entry in memory.
+    fn remembered<V: Cached>(&self, key: &Key<V>, ledger: &Ledger) -> Option<(Option<Arc<V>>, Age)> {
+        let Some(entry) = self.memory.get(key.text()) else {
+            count(V::KIND, "memory", "miss");
+            return None;
+        };
+        if !self.clock.is_valid(entry.moment, &entry.tags) {
+            count(V::KIND, "memory", "invalid");
+            return None;
+        }
+        let age = entry.age(self.ttls.grace_ms());
+        let (outcome, label) = match age {
+            Age::Over => {
+                count(V::KIND, "memory", "expired");
+                return None;
+            }
+            Age::Due => (Outcome::Stale, "stale"),
+            Age::Fresh => (Outcome::Hit, if entry.is_negative() { "negative" } else { "hit" }),
+        };
+        let value = entry.value().ok()?;
+        count(V::KIND, "memory", label);
+        ledger.note(outcome, Some(&entry));
+        Some((value, age))
+    }
+
+    /// Seats for the keys at `indices`; starts the flight for those nobody is loading yet. The flight is a task of its
+    /// own: a caller that goes away does not take the others' load with it.
+    fn board<I, V>(
+        self: &Arc<Self>, indices: &[usize], ids: &[I], keys: &[Key<V>], load: &impl Load<I, V>, why: Why,
+    ) -> Vec<super::flight::Seat>
+    where
+        I: Clone + Send + Sync + 'static,
+        V: Cached,
+    {
+        let (seats, flight) = self.flights.board(indices.iter().map(|i| keys[*i].text().clone()));
+        if let Some(flight) = flight {
+            let ids = flight.legs().iter().map(|leg| ids[indices[leg.index]].clone()).collect();
+            let (inner, load) = (self.clone(), load.clone());
+            let span = tracing::info_span!("cache.load", kind = V::KIND.label(), keys = flight.legs().len());
+            tokio::spawn(async move { inner.fly(flight, ids, load, why).await }.instrument(span));
+        }
+        seats
+    }
+
+    async fn fly<I, V>(self: Arc<Self>, flight: Flight, ids: Vec<I>, load: impl Load<I, V>, why: Why)
+    where
+        I: Clone + Send + Sync + 'static,
+        V: Cached,
+    {
+        let mut landings: Vec<Option<Landing>> = match why {
+            Why::Miss => {
+                self.shared::<V>(&flight).await.into_iter().map(|e| e.map(|e| Ok((e, Outcome::Hit)))).collect()
+            }
+            Why::Refresh => vec![None; ids.len()],
+        };
+        let missing: Vec<usize> = (0..ids.len()).filter(|i| landings[*i].is_none()).collect();
+        if !missing.is_empty() {
+            // The moment before the first query: whatever commits from here on may or may not be in the answer.
+            let moment = self.clock.moment();
+            let wanted: Vec<I> = missing.iter().map(|i| ids[*i].clone()).collect();
+            let loaded = load(wanted).await.and_then(|loaded| {
+                if loaded.len() == missing.len() { Ok(loaded) } else { Err(Error::internal("a loader lost count")) }
+            });
+            match loaded {
+                Ok(loaded) => {
+                    for (index, loaded) in missing.iter().zip(loaded) {
+                        landings[*index] = Some(self.keep(&flight.legs()[*index].key, moment, loaded));
+                    }
+                }
+                Err(error) => missing.iter().for_each(|i| landings[*i] = Some(Err(error.clone()))),
+            }
+        }
+        flight.land(
+            landings.into_iter().map(|l| l.unwrap_or_else(|| Err(Error::internal("a leg was not flown")))).collect(),
+        );
+    }
+
+    /// What Redis has of the flight's keys, as far as it is valid.
+    async fn shared<V: Cached>(&self, flight: &Flight) -> Vec<Option<Arc<Entry>>> {
+        let Some(redis) = self.redis.as_ref().filter(|r| r.is_connected()) else {
+            return vec![None; flight.legs().len()];
+        };
+        let keys: Vec<&str> = flight.legs().iter().map(|leg| &*leg.key).collect();
+        let found = redis.get_many(&keys).await;
+        found.into_iter().zip(flight.legs()).map(|(bytes, leg)| self.believe::<V>(&leg.key, bytes)).collect()
+    }
+
+    /// Takes an entry from Redis if it can be read, is valid, and is not too old.
+    fn believe<V: Cached>(&self, key: &Arc<str>, bytes: Option<Vec<u8>>) -> Option<Arc<Entry>> {
+        let outcome = |label| count(V::KIND, "redis", label);
+        let Some(bytes) = bytes else {
+            outcome("miss");
+            return None;
+        };
+        let Some(entry) = entry::decode::<V>(&bytes) else {
+            outcome("garbage");
+            return None;
+        };
+        if !self.clock.is_valid(entry.moment, &entry.tags) {
+            outcome("invalid");
+            return None;
+        }
+        if entry.age(self.ttls.grace_ms()) != Age::Fresh {
+            outcome("expired");
+            return None;
+        }
+        outcome(if entry.is_negative() { "negative" } else { "hit" });
+        let entry = Arc::new(entry);
+        self.memory.put(key.clone(), entry.clone());
+        Some(entry)
+    }
+
+    /// Makes an entry of what was loaded and keeps it, if it can still be vouched for.
+    fn keep<V: Cached>(&self, key: &Arc<str>, moment: Moment, loaded: Loaded<V>) -> Landing {
+        let data = entry::data(loaded.value.as_ref())?;
+        let seed = u64::from_le_bytes(uuid::Uuid::new_v4().into_bytes()[..8].try_into().map_err(Error::internal)?);
+        let soft_ms = self.ttls.soft_ms(V::KIND, loaded.value.is_none(), seed);
+        let tags = Tags::new(loaded.tags);
+        let entry = Arc::new(Entry::new(moment, tags, soft_ms, loaded.value.map(Arc::new), data.len()));
+        // Also refuses a load that spans an epoch, and one that something changed under.
+        if self.clock.is_valid(entry.moment, &entry.tags) {
+            self.memory.put(key.clone(), entry.clone());
+            if let Some(redis) = &self.redis {
+                let bytes = entry::encode(&entry, &data)?;
+                redis.put(Write { key: key.clone(), bytes, ttl_ms: soft_ms + self.ttls.grace_ms() });
+            }
+        } else {
+            count(V::KIND, "load", "unkept");
+        }
+        Ok((entry, Outcome::Miss))
+    }
+
+    /// Nothing cached can be verified: PostgreSQL itself is asked, and nothing is kept.
+    async fn bypass<I: Clone, V: Cached>(
+        &self, ledger: &Ledger, ids: &[I], keys: &[Key<V>], load: impl Load<I, V>,
+    ) -> Result<Vec<Option<Arc<V>>>> {
+        count(V::KIND, "load", "bypass");
+        ledger.note(Outcome::Miss, None);
+        // Loaders are promised that no identifier comes twice.
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        let mut unique = Vec::new();
+        for (id, key) in ids.iter().zip(keys) {
+            places.entry(key.text()).or_insert_with(|| {
+                unique.push(id.clone());
+                unique.len() - 1
+            });
+        }
+        let loaded = load(unique).await?;
+        let values: Vec<Option<Arc<V>>> = loaded.into_iter().map(|l| l.value.map(Arc::new)).collect();
+        let value = |key: &Key<V>| values.get(places[&**key.text()]).cloned();
+        keys.iter().map(value).collect::<Option<_>>().ok_or_else(|| Error::internal("a loader lost count"))
+    }
+}
+
+fn wrong_type<V: Cached>(key: &Key<V>) -> Error {
+    Error::internal(format!("two types share the key {key:?}"))
+}
+
+fn count(kind: Kind, layer: &'static str, outcome: &'static str) {
+    metrics::counter!("overlay_cache_total", "kind" => kind.label(), "layer" => layer, "outcome" => outcome)
+        .increment(1);
+}

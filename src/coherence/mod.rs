@@ -1,0 +1,12 @@
+#![doc = include_str!("README.md")]
+
+mod clock;
+mod feed;
+pub mod prune;
+mod tag;
+mod token;
+
+pub use clock::{Clock, Epoch, Moment};
+pub use feed::{Config, Feed};
+pub use tag::{Tag, Tags};
+pub use token::{Consistency, Token};

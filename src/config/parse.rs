@@ -1,0 +1,194 @@
+//! Reading single settings: each fault is noted, reading goes on.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Config, Fault, SETTINGS, Setting};
+
+pub(super) struct Reader<'a> {
+    get: &'a dyn Fn(&str) -> Option<String>,
+    faults: Vec<Fault>,
+    /// Settings that are read under another name this time.
+    renamed: Vec<(&'static str, &'static str)>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(get: &'a dyn Fn(&str) -> Option<String>) -> Self {
+        Self { get, faults: Vec::new(), renamed: Vec::new() }
+    }
+
+    /// The settings, if nothing is wrong with any.
+    pub(super) fn finish(self, config: Config) -> Result<Config, Vec<Fault>> {
+        if self.faults.is_empty() { Ok(config) } else { Err(self.faults) }
+    }
+
+    fn setting(name: &str) -> &'static Setting {
+        SETTINGS.iter().find(|s| s.name == name).unwrap_or_else(|| panic!("{name} is not in SETTINGS"))
+    }
+
+    /// The value as given: an empty one counts as not set.
+    pub(super) fn text(&self, name: &'static str) -> Option<String> {
+        let given = |name: &str| (self.get)(name).filter(|v| !v.trim().is_empty());
+        let other = self.renamed.iter().find(|(to, _)| *to == name).map(|(_, from)| *from);
+        given(other.unwrap_or(name))
+    }
+
+    /// The value as given, or the default.
+    pub(super) fn value(&self, name: &'static str) -> String {
+        self.text(name).unwrap_or_else(|| Self::setting(name).default.to_owned())
+    }
+
+    /// Reads `name` from `old` when only that is set; answers whether either is.
+    pub(super) fn fallback(&mut self, name: &'static str, old: &'static str) -> bool {
+        if self.text(name).is_none() && (self.get)(old).is_some_and(|v| !v.trim().is_empty()) {
+            self.renamed.push((name, old));
+        }
+        self.text(name).is_some()
+    }
+
+    pub(super) fn fault(&mut self, name: &'static str) {
+        let Setting { form, secret, .. } = Self::setting(name);
+        let message = match self.text(name) {
+            Some(value) if !secret => {
+                format!("must be {form}; it is {:?}", value.chars().take(100).collect::<String>())
+            }
+            _ => format!("must be {form}"),
+        };
+        self.fault_because(name, message);
+    }
+
+    pub(super) fn fault_because(&mut self, name: &'static str, message: String) {
+        let name = self.renamed.iter().find(|(to, _)| *to == name).map_or(name, |(_, from)| *from);
+        self.faults.push(Fault { name, message });
+    }
+
+    /// Notes a fault when the setting is given and does not pass.
+    pub(super) fn check(&mut self, name: &'static str, passes: impl Fn(&str) -> bool) {
+        if self.text(name).is_some_and(|value| !passes(value.trim())) {
+            self.fault(name);
+        }
+    }
+
+    pub(super) fn parsed<T: FromStr>(&mut self, name: &'static str) -> Option<T> {
+        let value = self.value(name).trim().parse().ok();
+        if value.is_none() {
+            self.fault(name);
+        }
+        value
+    }
+
+    /// A whole number between `min` and `max`; `min` stands in for a faulty one.
+    pub(super) fn number<T: FromStr + PartialOrd>(&mut self, name: &'static str, min: T, max: T) -> T {
+        match self.value(name).trim().parse::<T>() {
+            Ok(number) if number >= min && number <= max => number,
+            _ => {
+                self.fault(name);
+                min
+            }
+        }
+    }
+
+    pub(super) fn ms(&mut self, name: &'static str, min: u64, max: u64) -> Duration {
+        Duration::from_millis(self.number(name, min, max))
+    }
+
+    pub(super) fn flag(&mut self, name: &'static str) -> bool {
+        self.choice(name, &["true", "false"]) == "true"
+    }
+
+    pub(super) fn choice(&mut self, name: &'static str, choices: &[&'static str]) -> &'static str {
+        let value = self.value(name).trim().to_ascii_lowercase();
+        match choices.iter().find(|c| **c == value) {
+            Some(choice) => choice,
+            None => {
+                self.fault(name);
+                choices[0]
+            }
+        }
+    }
+
+    /// A number of bytes, with or without a unit.
+    pub(super) fn size(&mut self, name: &'static str, max: usize) -> usize {
+        let value = self.value(name).trim().to_ascii_lowercase();
+        let (digits, unit) = value.split_at(value.bytes().take_while(u8::is_ascii_digit).count());
+        let factor = match unit.trim() {
+            "" | "b" => Some(1),
+            "kb" => Some(1 << 10),
+            "mb" => Some(1 << 20),
+            _ => None,
+        };
+        let bytes = factor.and_then(|f: usize| digits.parse::<usize>().ok()?.checked_mul(f));
+        match bytes.filter(|b| (1..=max).contains(b)) {
+            Some(bytes) => bytes,
+            None => {
+                self.fault(name);
+                max
+            }
+        }
+    }
+
+    pub(super) fn json(&mut self, name: &'static str, passes: impl Fn(&Value) -> bool) -> Value {
+        match serde_json::from_str(&self.value(name)).ok().filter(|v| passes(v)) {
+            Some(value) => value,
+            None => {
+                self.fault(name);
+                Value::Null
+            }
+        }
+    }
+
+    /// The URL that `PG_HOST` and its companions make; `None` without `PG_HOST`.
+    pub(super) fn pg_url_of_parts(&mut self) -> Option<String> {
+        let port: u16 = self.number("PG_PORT", 1, 65_535);
+        let modes = ["disable", "prefer", "require", "verify-ca", "verify-full"];
+        // The old server knew only yes and no.
+        let ssl = match self.value("PG_SSL").as_str() {
+            "true" => "require",
+            "false" => "disable",
+            _ => self.choice("PG_SSL", &modes),
+        };
+        let host = self.text("PG_HOST")?;
+        let (user, database) = (encode(&self.value("PG_USER")), encode(&self.value("PG_DATABASE")));
+        let password = self.text("PG_PASSWORD").map(|p| format!(":{}", encode(&p))).unwrap_or_default();
+        Some(format!("postgres://{user}{password}@{host}:{port}/{database}?sslmode={ssl}"))
+    }
+}
+
+/// Percent-encodes all but the unreserved characters of RFC 3986.
+fn encode(text: &str) -> String {
+    text.bytes().fold(String::new(), |out, byte| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out + &char::from(byte).to_string(),
+        _ => out + &format!("%{byte:02X}"),
+    })
+}
+
+pub(super) fn has_scheme(url: &str, schemes: &[&str]) -> bool {
+    url.trim().split_once("://").is_some_and(|(scheme, rest)| schemes.contains(&scheme) && !rest.is_empty())
+}
+
+pub(super) fn object_of(text: &str, passes: impl Fn(&Value) -> bool) -> bool {
+    let value: Option<Value> = serde_json::from_str(text).ok();
+    value.as_ref().and_then(Value::as_object).is_some_and(|o| o.values().all(passes))
+}
+
+pub(super) fn is_provider_list(text: &str) -> bool {
+    let value: Option<Value> = serde_json::from_str(text).ok();
+    let provider = |p: &Value| {
+        let field = |name: &str| p.get(name).and_then(Value::as_str);
+        matches!(field("type"), Some("arc" | "mapi")) && field("url").is_some_and(|u| has_scheme(u, &["http", "https"]))
+    };
+    value.as_ref().and_then(Value::as_array).is_some_and(|list| list.iter().all(provider))
+}
+
+pub(super) fn is_whole_split(value: &Value) -> bool {
+    let shares: Option<Vec<f64>> =
+        value.as_object().map(|o| o.values().map(|v| v.as_f64().unwrap_or(f64::NAN)).collect());
+    shares.is_some_and(|s| s.iter().all(|x| (0.0..=1.0).contains(x)) && (s.iter().sum::<f64>() - 1.0).abs() < 1e-9)
+}
+
+pub(super) fn is_identity_key(key: &str) -> bool {
+    let hex = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+    key.len() == 66 && (key.starts_with("02") || key.starts_with("03")) && key.bytes().all(hex)
+}

@@ -1,0 +1,273 @@
+//! PostgreSQL: the pool, named statements, and transactions that say what they changed.
+//!
+//! Every statement of the house passes through here, so that each has a name in traces and metrics and is counted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, FromQueryResult,
+    QueryResult, Statement, TransactionTrait, Value,
+};
+use tracing::Instrument;
+
+use crate::error::{Error, Result};
+
+/// How to reach PostgreSQL.
+#[derive(Clone)]
+pub struct Config {
+    /// `postgres://…`; holds the password, so it is never logged.
+    pub url: String,
+    /// Connections kept open.
+    pub pool_min: u32,
+    /// Connections at most.
+    pub pool_max: u32,
+    /// Longest time PostgreSQL may spend on one statement.
+    pub statement_timeout: Duration,
+    /// Longest wait for a free connection.
+    pub acquire_timeout: Duration,
+}
+
+impl Config {
+    /// A configuration with the default sizes.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            pool_min: 2,
+            pool_max: 20,
+            statement_timeout: Duration::from_secs(5),
+            acquire_timeout: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Opens `max` connections at most, with the house's session settings.
+///
+/// # Errors
+/// `unavailable` when PostgreSQL cannot be reached or refuses the login.
+pub async fn connect(config: &Config, name: &str, min: u32, max: u32) -> Result<DatabaseConnection> {
+    let timeout_ms = config.statement_timeout.as_millis().to_string();
+    let mut options = ConnectOptions::new(&config.url);
+    options
+        .min_connections(min)
+        .max_connections(max)
+        .acquire_timeout(config.acquire_timeout)
+        .connect_timeout(config.acquire_timeout)
+        // A ping before every use costs a round trip; an idle connection is the one that may have died.
+        .test_before_acquire(false)
+        .test_before_acquire_if_idle_for(Duration::from_secs(1))
+        .sqlx_logging(false)
+        .set_application_name(format!("overlay-{name}"))
+        .map_sqlx_postgres_opts(move |options| {
+            // One time zone, so that the text form of a timestamp means the same everywhere; no JIT: our
+            // statements are short, compiling them takes longer than running them.
+            options.options([("statement_timeout", timeout_ms.as_str()), ("TimeZone", "UTC"), ("jit", "off")])
+        });
+    Ok(Database::connect(options).await?)
+}
+
+/// What a committed transaction changed.
+#[derive(Debug, Clone)]
+pub struct Commit {
+    /// The transaction's id.
+    pub xid: u64,
+    /// The tags its statements logged.
+    pub tags: Vec<String>,
+}
+
+/// How the connection pool stands.
+#[derive(Debug, Clone, Copy)]
+pub struct PoolStats {
+    /// Open connections.
+    pub size: u32,
+    /// Open and unused.
+    pub idle: usize,
+    /// The limit.
+    pub max: u32,
+}
+
+/// The primary database. Cheap to clone.
+#[derive(Clone)]
+pub struct Db {
+    pool: DatabaseConnection,
+    max: u32,
+    statements: Arc<AtomicU64>,
+}
+
+impl Db {
+    /// Connects the pool.
+    ///
+    /// # Errors
+    /// `unavailable` when PostgreSQL cannot be reached.
+    pub async fn connect(config: &Config) -> Result<Self> {
+        let pool = connect(config, "serve", config.pool_min, config.pool_max).await?;
+        Ok(Self { pool, max: config.pool_max, statements: Arc::default() })
+    }
+
+    /// The pool itself, for the migrator.
+    pub fn pool(&self) -> &DatabaseConnection {
+        &self.pool
+    }
+
+    /// How many statements this pool has been sent since it was opened.
+    pub fn statements(&self) -> u64 {
+        self.statements.load(Ordering::Relaxed)
+    }
+
+    /// All rows of a statement. `name` is its name in traces and metrics, `<room>.<what>`.
+    ///
+    /// # Errors
+    /// `unavailable`, `timeout`, or `internal` when PostgreSQL refuses the statement.
+    pub async fn all<T: FromQueryResult>(&self, name: &'static str, sql: &str, values: Vec<Value>) -> Result<Vec<T>> {
+        let rows = self.observed(name, self.pool.query_all_raw(statement(sql, values))).await?;
+        Ok(rows.iter().map(|row| T::from_query_result(row, "")).collect::<Result<_, _>>()?)
+    }
+
+    /// The first row of a statement, if any.
+    ///
+    /// # Errors
+    /// As [`Self::all`].
+    pub async fn one<T: FromQueryResult>(
+        &self, name: &'static str, sql: &str, values: Vec<Value>,
+    ) -> Result<Option<T>> {
+        let row = self.observed(name, self.pool.query_one_raw(statement(sql, values))).await?;
+        Ok(row.map(|row| T::from_query_result(&row, "")).transpose()?)
+    }
+
+    /// A round trip that proves the database answers; how long it took.
+    ///
+    /// # Errors
+    /// As [`Self::all`].
+    pub async fn ping(&self) -> Result<Duration> {
+        let begun = Instant::now();
+        self.observed("db.ping", self.pool.execute_unprepared("select 1")).await?;
+        Ok(begun.elapsed())
+    }
+
+    /// Runs `work` in one transaction and commits it. The answer carries what it changed, read back from the change
+    /// feed before the commit.
+    ///
+    /// # Errors
+    /// Whatever `work` answers (nothing is then applied), or what the commit itself meets.
+    pub async fn transact<T, F>(&self, name: &'static str, work: F) -> Result<(T, Commit)>
+    where
+        T: Send,
+        F: for<'t> FnOnce(&'t Tx) -> BoxFuture<'t, Result<T>> + Send,
+    {
+        let begun = self.observed("db.begin", self.pool.begin()).await?;
+        let tx = Tx { tx: begun, statements: self.statements.clone() };
+        let outcome = work(&tx).instrument(tracing::info_span!("transaction", name)).await;
+        match outcome {
+            Ok(value) => {
+                let commit = tx.commit_facts().await?;
+                self.observed("db.commit", tx.tx.commit()).await?;
+                Ok((value, commit))
+            }
+            Err(error) => {
+                // A failed rollback leaves nothing behind either: the connection is closed with its transaction.
+                if let Err(cause) = tx.tx.rollback().await {
+                    tracing::debug!(%cause, "rollback failed");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// How the pool stands.
+    pub fn pool_stats(&self) -> PoolStats {
+        let pool = self.pool.get_postgres_connection_pool();
+        PoolStats { size: pool.size(), idle: pool.num_idle(), max: self.max }
+    }
+
+    /// Closes all connections.
+    pub async fn close(self) {
+        self.pool.get_postgres_connection_pool().close().await;
+    }
+
+    /// Runs an upkeep statement (`vacuum`, `analyze`), which may take as long as it takes.
+    ///
+    /// # Errors
+    /// As [`Self::all`].
+    pub async fn maintain(&self, name: &'static str, sql: &str) -> Result<()> {
+        // One simple-protocol message would be one transaction, in which `vacuum` may not run.
+        let work = async {
+            let mut connection = self.pool.get_postgres_connection_pool().acquire().await.map_err(sqlx_error)?;
+            for statement in ["set statement_timeout = 0", sql, "reset statement_timeout"] {
+                sea_orm::sqlx::Executor::execute(&mut *connection, sea_orm::sqlx::AssertSqlSafe(statement))
+                    .await
+                    .map_err(sqlx_error)?;
+            }
+            Ok(())
+        };
+        self.observed(name, work).await
+    }
+
+    async fn observed<T>(
+        &self, name: &'static str, work: impl Future<Output = Result<T, sea_orm::DbErr>>,
+    ) -> Result<T> {
+        observed(&self.statements, name, work).await
+    }
+}
+
+fn sqlx_error(cause: sea_orm::SqlxError) -> sea_orm::DbErr {
+    sea_orm::DbErr::Exec(sea_orm::RuntimeErr::SqlxError(Arc::new(cause)))
+}
+
+/// An open transaction.
+pub struct Tx {
+    tx: DatabaseTransaction,
+    statements: Arc<AtomicU64>,
+}
+
+impl Tx {
+    /// Runs a statement; answers the number of rows it touched.
+    ///
+    /// # Errors
+    /// As [`Db::all`].
+    pub async fn execute(&self, name: &'static str, sql: &str, values: Vec<Value>) -> Result<u64> {
+        let done = observed(&self.statements, name, self.tx.execute_raw(statement(sql, values))).await?;
+        Ok(done.rows_affected())
+    }
+
+    /// All rows of a statement.
+    ///
+    /// # Errors
+    /// As [`Db::all`].
+    pub async fn all<T: FromQueryResult>(&self, name: &'static str, sql: &str, values: Vec<Value>) -> Result<Vec<T>> {
+        let rows = observed(&self.statements, name, self.tx.query_all_raw(statement(sql, values))).await?;
+        Ok(rows.iter().map(|row| T::from_query_result(row, "")).collect::<Result<_, _>>()?)
+    }
+
+    async fn commit_facts(&self) -> Result<Commit> {
+        const SQL: &str = "select pg_current_xact_id()::text as xid, \
+             coalesce(array_agg(distinct t), '{}') as tags \
+             from public.change_log, unnest(tags) t where xid = pg_current_xact_id()";
+        let row: Option<QueryResult> =
+            observed(&self.statements, "db.commit_facts", self.tx.query_one_raw(statement(SQL, vec![]))).await?;
+        let row = row.ok_or_else(|| Error::internal("an aggregate answered no row"))?;
+        let xid: String = row.try_get("", "xid")?;
+        Ok(Commit { xid: xid.parse().map_err(Error::internal)?, tags: row.try_get("", "tags")? })
+    }
+}
+
+fn statement(sql: &str, values: Vec<Value>) -> Statement {
+    Statement::from_sql_and_values(DbBackend::Postgres, sql, values)
+}
+
+async fn observed<T>(
+    statements: &AtomicU64, name: &'static str, work: impl Future<Output = Result<T, sea_orm::DbErr>>,
+) -> Result<T> {
+    statements.fetch_add(1, Ordering::Relaxed);
+    let begun = Instant::now();
+    let span = tracing::info_span!("sql", otel.kind = "client", db.system = "postgresql", db.operation.name = name);
+    let outcome = work.instrument(span).await;
+    metrics::histogram!("overlay_sql_seconds", "statement" => name).record(begun.elapsed());
+    outcome.map_err(|cause| {
+        let error = Error::from(cause);
+        metrics::counter!("overlay_sql_errors_total", "statement" => name, "code" => error.code()).increment(1);
+        tracing::warn!(statement = name, ?error, "statement failed");
+        error
+    })
+}

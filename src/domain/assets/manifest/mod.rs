@@ -1,0 +1,7 @@
+//! Manifests: what a producer says about a version, and the identity that follows from it.
+
+mod canonical;
+mod check;
+
+pub use canonical::{canonical_json, version_id};
+pub use check::{Fault, ProducerClaim, Published, check};

@@ -1,0 +1,192 @@
+//! Assets: published versions of datasets and models, and their ancestry.
+
+mod keys;
+pub mod manifest;
+mod model;
+mod store;
+
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use overlay_entity::ids::VersionId;
+
+pub use self::model::{Asset, Filter, Scope};
+use crate::cache::{Cache, Loaded};
+use crate::db::Db;
+use crate::domain::Document;
+use crate::domain::caller::Caller;
+use crate::domain::page::{Order, Page, Request, Row};
+use crate::error::{Error, Result};
+
+/// Last changed first.
+pub const NEWEST: Order = Order { name: "updated-desc", column: "updated_at", cast: "timestamptz", descending: true };
+/// Last changed last.
+pub const OLDEST: Order = Order { name: "updated-asc", column: "updated_at", cast: "timestamptz", descending: false };
+/// Made last first.
+pub const CREATED_DESC: Order =
+    Order { name: "created-desc", column: "created_at", cast: "timestamptz", descending: true };
+/// Made first first.
+pub const CREATED_ASC: Order =
+    Order { name: "created-asc", column: "created_at", cast: "timestamptz", descending: false };
+/// By name.
+pub const NAME_ASC: Order = Order { name: "name-asc", column: "name", cast: "text", descending: false };
+/// By name, backwards.
+pub const NAME_DESC: Order = Order { name: "name-desc", column: "name", cast: "text", descending: true };
+/// Descendants, by identifier.
+pub const CHILDREN: Order = Order { name: "child", column: "child_version_id", cast: "text", descending: false };
+/// Search results, the best first.
+pub const RANK: Order = Order { name: "rank", column: "rank", cast: "float4", descending: true };
+
+/// Longest text that is searched for, characters.
+pub const MAX_QUERY: usize = 200;
+
+/// Refuses a text that no search can use.
+///
+/// # Errors
+/// `bad-request` naming `parameter` when the text is empty, too long, or holds a NUL.
+pub fn check_text(text: &str, parameter: &'static str) -> Result<()> {
+    if text.trim().is_empty() || text.chars().count() > MAX_QUERY || text.contains('\0') {
+        let message = format!("`{parameter}` must be 1 to {MAX_QUERY} characters, not all blank, without NUL");
+        return Err(Error::invalid(message).hint(parameter));
+    }
+    Ok(())
+}
+
+/// The room. Cheap to clone.
+#[derive(Clone)]
+pub struct Assets {
+    db: Db,
+    cache: Cache,
+}
+
+impl Assets {
+    /// A room over the database and the cache.
+    pub fn new(db: Db, cache: Cache) -> Self {
+        Self { db, cache }
+    }
+
+    /// The assets of `ids`, in order; `None` for what is not published.
+    ///
+    /// # Errors
+    /// `unavailable` or `timeout` when the database does not answer.
+    pub async fn get_many(&self, caller: &Caller, ids: &[VersionId]) -> Result<Vec<Option<Arc<Asset>>>> {
+        let db = self.db.clone();
+        let load = move |ids: Vec<VersionId>| {
+            let db = db.clone();
+            async move {
+                let mut found = store::by_ids(&db, &ids).await?;
+                Ok(ids.iter().map(|id| Loaded { value: found.remove(id), tags: keys::asset_tags(id) }).collect())
+            }
+            .boxed()
+        };
+        self.cache.get_many(caller.ledger(), ids, keys::asset, load).await
+    }
+
+    /// One asset.
+    ///
+    /// # Errors
+    /// As [`Self::get_many`].
+    pub async fn get(&self, caller: &Caller, id: VersionId) -> Result<Option<Arc<Asset>>> {
+        Ok(self.get_many(caller, &[id]).await?.pop().flatten())
+    }
+
+    /// The manifests of `ids`, in order, as they were published.
+    ///
+    /// # Errors
+    /// As [`Self::get_many`].
+    pub async fn manifests(&self, caller: &Caller, ids: &[VersionId]) -> Result<Vec<Option<Arc<Document>>>> {
+        let db = self.db.clone();
+        let load = move |ids: Vec<VersionId>| {
+            let db = db.clone();
+            async move {
+                let mut found = store::manifests(&db, &ids).await?;
+                Ok(ids.iter().map(|id| Loaded { value: found.remove(id), tags: keys::asset_tags(id) }).collect())
+            }
+            .boxed()
+        };
+        self.cache.get_many(caller.ledger(), ids, keys::manifest, load).await
+    }
+
+    /// The same page of several scopes, which must all be of one kind. One statement for those not cached.
+    ///
+    /// # Errors
+    /// As [`Self::get_many`].
+    pub async fn pages(
+        &self, caller: &Caller, scopes: &[Scope], filter: &Filter, request: &Request,
+    ) -> Result<Vec<Arc<Page<VersionId>>>> {
+        let (room, for_load, for_request) = (self.clone(), filter.clone(), request.clone());
+        let load = move |scopes: Vec<Scope>| {
+            let (room, filter, request) = (room.clone(), for_load.clone(), for_request.clone());
+            async move {
+                let moment = room.cache.clock().moment();
+                let groups = store::pages(&room.db, &scopes, &filter, &request).await?;
+                let pages = scopes.iter().zip(groups).map(|(scope, rows)| Loaded {
+                    value: Some(Page::of(&request, room.primed(moment, rows))),
+                    tags: keys::page_tags(scope, &filter),
+                });
+                Ok(pages.collect())
+            }
+            .boxed()
+        };
+        let pages = self.cache.get_many(caller.ledger(), scopes, |s| keys::page(s, filter, request), load).await?;
+        pages.into_iter().map(|p| p.ok_or_else(|| Error::internal("a page is never absent"))).collect()
+    }
+
+    /// One page.
+    ///
+    /// # Errors
+    /// As [`Self::get_many`].
+    pub async fn page(
+        &self, caller: &Caller, scope: Scope, filter: &Filter, request: &Request,
+    ) -> Result<Arc<Page<VersionId>>> {
+        let page = self.pages(caller, &[scope], filter, request).await?.pop();
+        page.ok_or_else(|| Error::internal("one scope has one page"))
+    }
+
+    /// A page of the assets that match `text`, the best first, in the order [`RANK`].
+    ///
+    /// # Errors
+    /// `bad-request` for a text that cannot be searched for; else as [`Self::get_many`].
+    pub async fn search(&self, caller: &Caller, text: &str, request: &Request) -> Result<Arc<Page<VersionId>>> {
+        check_text(text, "query")?;
+        let (room, wanted, for_load) = (self.clone(), text.to_owned(), request.clone());
+        let load = move || {
+            let (room, text, request) = (room.clone(), wanted.clone(), for_load.clone());
+            async move {
+                let moment = room.cache.clock().moment();
+                let rows = store::found(&room.db, &text, &request).await?;
+                let tags = keys::page_tags(&Scope::Catalogue, &Filter::default());
+                Ok(Loaded { value: Some(Page::of(&request, room.primed(moment, rows))), tags })
+            }
+        };
+        let page = self.cache.get(caller.ledger(), keys::found(text, request), load).await?;
+        page.ok_or_else(|| Error::internal("a page is never absent"))
+    }
+
+    /// How many assets a scope and a filter have.
+    ///
+    /// # Errors
+    /// As [`Self::get_many`].
+    pub async fn count(&self, caller: &Caller, scope: &Scope, filter: &Filter) -> Result<i64> {
+        let (db, for_scope, for_filter) = (self.db.clone(), scope.clone(), filter.clone());
+        let load = move || {
+            let (db, scope, filter) = (db.clone(), for_scope.clone(), for_filter.clone());
+            async move {
+                let tags = keys::page_tags(&scope, &filter);
+                Ok(Loaded { value: Some(store::count(&db, &scope, &filter).await?), tags })
+            }
+        };
+        Ok(self.cache.get(caller.ledger(), keys::count(scope, filter), load).await?.map_or(0, |n| *n))
+    }
+
+    /// Keeps the assets that a page's statement brought along, so that reading them costs no second one.
+    fn primed(&self, moment: crate::coherence::Moment, rows: Vec<(Row<VersionId>, Asset)>) -> Vec<Row<VersionId>> {
+        let (rows, assets): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+        let loaded = assets.into_iter().map(|asset| {
+            let id = asset.version_id;
+            (keys::asset(&id), Loaded { value: Some(asset), tags: keys::asset_tags(&id) })
+        });
+        self.cache.prime(moment, loaded.collect());
+        rows
+    }
+}

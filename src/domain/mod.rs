@@ -1,0 +1,36 @@
+//! Rooms: one noun family each, with no door to a sibling.
+//!
+//! In a room, `mod` holds the verbs, `model` the nouns as they are cached, `keys` what is cached under which key and tags,
+//! `store` the SQL. What needs two rooms is a flow.
+
+pub mod assets;
+pub mod caller;
+pub mod page;
+pub mod policies;
+pub mod prices;
+pub mod producers;
+pub mod receipts;
+pub mod spv;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// A JSON document that is passed through as it is: kept as text, parsed by whoever needs its inside.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Document(Box<RawValue>);
+
+impl Document {
+    /// The document of a parsed value.
+    ///
+    /// # Errors
+    /// `internal` when the value cannot be written as JSON.
+    pub fn new(value: &serde_json::Value) -> crate::error::Result<Self> {
+        serde_json::value::to_raw_value(value).map(Self).map_err(crate::error::Error::internal)
+    }
+
+    /// The document's JSON text.
+    pub fn text(&self) -> &str {
+        self.0.get()
+    }
+}

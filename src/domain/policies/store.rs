@@ -1,0 +1,63 @@
+//! The policies' SQL.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use sea_orm::{FromQueryResult, Value};
+
+use super::Policy;
+use crate::db::Db;
+use crate::domain::Document;
+use crate::domain::page::{self, Request, Row, Source};
+use crate::error::Result;
+
+const COLUMNS: &str = "p.policy_id, p.name, p.enabled, p.doc, p.created_at, p.updated_at";
+
+#[derive(FromQueryResult)]
+struct PolicyRow {
+    policy_id: String,
+    name: String,
+    enabled: bool,
+    doc: serde_json::Value,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl TryFrom<PolicyRow> for Policy {
+    type Error = crate::error::Error;
+
+    fn try_from(row: PolicyRow) -> Result<Self> {
+        let PolicyRow { policy_id, name, enabled, doc, created_at, updated_at } = row;
+        Ok(Self { policy_id, name, enabled, doc: Document::new(&doc)?, created_at, updated_at })
+    }
+}
+
+struct PageRow {
+    sort: String,
+    policy: PolicyRow,
+}
+
+impl FromQueryResult for PageRow {
+    fn from_query_result(row: &sea_orm::QueryResult, pre: &str) -> Result<Self, sea_orm::DbErr> {
+        Ok(Self { sort: row.try_get(pre, "sort")?, policy: PolicyRow::from_query_result(row, pre)? })
+    }
+}
+
+pub(super) async fn by_ids(db: &Db, ids: &[String]) -> Result<HashMap<String, Policy>> {
+    let sql = format!("select {COLUMNS} from public.policies p where p.policy_id = any($1::text[])");
+    let rows: Vec<PolicyRow> = db.all("policies.by_ids", &sql, vec![ids.to_vec().into()]).await?;
+    rows.into_iter().map(|row| Ok((row.policy_id.clone(), row.try_into()?))).collect()
+}
+
+pub(super) async fn page(db: &Db, request: &Request) -> Result<Vec<(Row<String>, Policy)>> {
+    let source = Source { from: "public.policies", id: "policy_id", conditions: "" };
+    let inner = page::select(source, request, 1);
+    let values: Vec<Value> = request.cursor.iter().flat_map(|c| [c.sort.clone().into(), c.id.clone().into()]).collect();
+    let sql = format!(
+        "select page.sort, {COLUMNS} from (select row_number() over () as n, ordered.* from ({inner}) as ordered) as page \
+         join public.policies p on p.policy_id = page.id order by page.n"
+    );
+    let rows: Vec<PageRow> = db.all("policies.page", &sql, values).await?;
+    let row = |row: PageRow| Ok((Row { id: row.policy.policy_id.clone(), sort: row.sort }, row.policy.try_into()?));
+    rows.into_iter().map(row).collect()
+}

@@ -1,0 +1,83 @@
+//! Prices: what one unit of a version costs.
+
+mod store;
+
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use overlay_entity::ids::VersionId;
+use serde::{Deserialize, Serialize};
+
+use crate::cache::{Cache, Cached, Key, Kind, Loaded};
+use crate::coherence::Tag;
+use crate::db::Db;
+use crate::domain::caller::Caller;
+use crate::error::Result;
+
+/// Which rule a price follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RuleSource {
+    /// A rule for this version.
+    Version,
+    /// A rule for all of the producer's versions.
+    Producer,
+    /// No rule: the server's default.
+    Default,
+}
+
+/// The price of one unit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Price {
+    /// Satoshis a unit.
+    pub satoshis: i64,
+    /// The rule that says so.
+    pub source: RuleSource,
+}
+
+impl Cached for Price {
+    const KIND: Kind = Kind::Price;
+}
+
+/// A version and its producer, which together decide the price.
+pub type Priced = (VersionId, String);
+
+/// The room. Cheap to clone.
+#[derive(Clone)]
+pub struct Prices {
+    db: Db,
+    cache: Cache,
+    default_sats: i64,
+}
+
+impl Prices {
+    /// A room over the database and the cache; `default_sats` is the price where no rule applies.
+    pub fn new(db: Db, cache: Cache, default_sats: i64) -> Self {
+        Self { db, cache, default_sats }
+    }
+
+    /// The price of one unit of each version: the version's rule, else the producer's, else the default.
+    ///
+    /// # Errors
+    /// `unavailable` or `timeout` when the database does not answer.
+    pub async fn of_one_unit(&self, caller: &Caller, versions: &[Priced]) -> Result<Vec<Arc<Price>>> {
+        let db = self.db.clone();
+        let load = move |versions: Vec<Priced>| {
+            let db = db.clone();
+            async move {
+                let mut found = store::of_one_unit(&db, &versions).await?;
+                let loaded = |(version, producer): &Priced| Loaded {
+                    value: found.remove(version),
+                    tags: vec![Tag::new(format!("price:{version}")), Tag::new(format!("price@producer:{producer}"))],
+                };
+                Ok(versions.iter().map(loaded).collect())
+            }
+            .boxed()
+        };
+        let key = |(version, _): &Priced| Key::new(format!("cache:price:{version}"));
+        let found = self.cache.get_many(caller.ledger(), versions, key, load).await?;
+        // The default is a setting, not a row: it is not cached, so that a restart with another one is seen at once.
+        let default = || Arc::new(Price { satoshis: self.default_sats, source: RuleSource::Default });
+        Ok(found.into_iter().map(|price| price.unwrap_or_else(default)).collect())
+    }
+}

@@ -1,0 +1,123 @@
+//! Producers: who publishes.
+
+mod store;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use futures_util::FutureExt;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::cache::{Cache, Cached, Key, Kind, Loaded, Params};
+use crate::coherence::Tag;
+use crate::db::Db;
+use crate::domain::caller::Caller;
+use crate::domain::page::{Order, Page, Request};
+use crate::error::{Error, Result};
+
+/// By display name.
+pub const BY_NAME: Order = Order { name: "name", column: "display_name", cast: "text", descending: false };
+/// Registered last first.
+pub const NEWEST: Order = Order { name: "created-desc", column: "created_at", cast: "timestamptz", descending: true };
+
+/// A registered producer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Producer {
+    /// Identifier.
+    pub producer_id: String,
+    /// Compressed secp256k1 public key, 66 hex digits.
+    pub identity_key: String,
+    /// Display name.
+    pub display_name: String,
+    /// Web site, if any.
+    pub website: Option<String>,
+    /// Output script that payments go to, hex.
+    pub payout_script_hex: Option<String>,
+    /// When it was registered.
+    pub created_at: DateTime<Utc>,
+}
+
+impl Cached for Producer {
+    const KIND: Kind = Kind::Producer;
+}
+
+impl Cached for Page<String> {
+    const KIND: Kind = Kind::Listing;
+}
+
+/// The identifier a producer gets from its key, when it is first met in a manifest: `prd_` and the first 32 hex digits
+/// of SHA-256 over the key's hex text.
+pub fn id_of_key(identity_key: &str) -> String {
+    let digest = Sha256::digest(identity_key.as_bytes());
+    digest[..16].iter().fold(String::from("prd_"), |id, byte| id + &format!("{byte:02x}"))
+}
+
+/// The room. Cheap to clone.
+#[derive(Clone)]
+pub struct Producers {
+    db: Db,
+    cache: Cache,
+}
+
+impl Producers {
+    /// A room over the database and the cache.
+    pub fn new(db: Db, cache: Cache) -> Self {
+        Self { db, cache }
+    }
+
+    /// The producers of `ids`, in order.
+    ///
+    /// # Errors
+    /// `unavailable` or `timeout` when the database does not answer.
+    pub async fn get_many(&self, caller: &Caller, ids: &[String]) -> Result<Vec<Option<Arc<Producer>>>> {
+        let db = self.db.clone();
+        let load = move |ids: Vec<String>| {
+            let db = db.clone();
+            async move {
+                let mut found = store::by_ids(&db, &ids).await?;
+                Ok(ids.iter().map(|id| Loaded { value: found.remove(id), tags: vec![tag(id)] }).collect())
+            }
+            .boxed()
+        };
+        let key = |id: &String| Key::new(format!("cache:producer:{id}"));
+        self.cache.get_many(caller.ledger(), ids, key, load).await
+    }
+
+    /// One producer.
+    ///
+    /// # Errors
+    /// As [`Self::get_many`].
+    pub async fn get(&self, caller: &Caller, id: String) -> Result<Option<Arc<Producer>>> {
+        Ok(self.get_many(caller, &[id]).await?.pop().flatten())
+    }
+
+    /// A page of producers, ordered by name or by age.
+    ///
+    /// # Errors
+    /// As [`Self::get_many`].
+    pub async fn page(&self, caller: &Caller, request: &Request) -> Result<Arc<Page<String>>> {
+        let (room, for_load) = (self.clone(), request.clone());
+        let load = move || {
+            let (room, request) = (room.clone(), for_load.clone());
+            async move {
+                let moment = room.cache.clock().moment();
+                let (rows, producers): (Vec<_>, Vec<_>) = store::page(&room.db, &request).await?.into_iter().unzip();
+                let loaded = producers.into_iter().map(|producer| {
+                    let id = producer.producer_id.clone();
+                    let key = Key::new(format!("cache:producer:{id}"));
+                    (key, Loaded { value: Some(producer), tags: vec![tag(&id)] })
+                });
+                room.cache.prime(moment, loaded.collect());
+                Ok(Loaded { value: Some(Page::of(&request, rows)), tags: vec![Tag::new("producers")] })
+            }
+        };
+        let params = request.params(Params::default()).canonical();
+        let page = self.cache.get(caller.ledger(), Key::new(format!("cache:producer:list:{params}")), load).await?;
+        page.ok_or_else(|| Error::internal("a page is never absent"))
+    }
+}
+
+fn tag(id: &str) -> Tag {
+    Tag::new(format!("producer:{id}"))
+}

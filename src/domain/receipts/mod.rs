@@ -1,0 +1,92 @@
+//! Receipts: what a consumer asked a price for, paid, and may use.
+
+mod store;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use futures_util::FutureExt;
+use overlay_entity::ids::VersionId;
+use serde::{Deserialize, Serialize};
+
+use crate::cache::{Cache, Cached, Key, Kind, Loaded};
+use crate::coherence::Tag;
+use crate::db::Db;
+use crate::domain::caller::Caller;
+use crate::error::Result;
+
+/// Where a receipt stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Quoted, not paid.
+    Pending,
+    /// A payment was submitted.
+    Paid,
+    /// The payment is proven deep enough.
+    Confirmed,
+    /// Used up.
+    Consumed,
+    /// The quote ran out unpaid.
+    Expired,
+}
+
+/// One receipt. Amounts are satoshis.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Identifier.
+    pub receipt_id: String,
+    /// What is bought.
+    pub version_id: VersionId,
+    /// Where it stands.
+    pub status: Status,
+    /// Units bought.
+    pub quantity: i64,
+    /// Price of one unit, satoshis.
+    pub unit_price_sat: i64,
+    /// Price of all, satoshis.
+    pub amount_sat: i64,
+    /// The paying transaction, 64 hex digits.
+    pub payment_txid: Option<String>,
+    /// When it was asked for.
+    pub created_at: DateTime<Utc>,
+    /// When it ends.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+impl Cached for Receipt {
+    const KIND: Kind = Kind::Receipt;
+}
+
+/// The room. Cheap to clone.
+#[derive(Clone)]
+pub struct Receipts {
+    db: Db,
+    cache: Cache,
+}
+
+impl Receipts {
+    /// A room over the database and the cache.
+    pub fn new(db: Db, cache: Cache) -> Self {
+        Self { db, cache }
+    }
+
+    /// The receipts of `ids`, in order.
+    ///
+    /// # Errors
+    /// `unavailable` or `timeout` when the database does not answer.
+    pub async fn get_many(&self, caller: &Caller, ids: &[String]) -> Result<Vec<Option<Arc<Receipt>>>> {
+        let db = self.db.clone();
+        let load = move |ids: Vec<String>| {
+            let db = db.clone();
+            async move {
+                let mut found = store::by_ids(&db, &ids).await?;
+                let tags = |id: &String| vec![Tag::new(format!("receipt:{id}"))];
+                Ok(ids.iter().map(|id| Loaded { value: found.remove(id), tags: tags(id) }).collect())
+            }
+            .boxed()
+        };
+        let key = |id: &String| Key::new(format!("cache:receipt:{id}"));
+        self.cache.get_many(caller.ledger(), ids, key, load).await
+    }
+}

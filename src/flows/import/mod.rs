@@ -1,0 +1,182 @@
+//! Bulk import of manifests, one JSON object a line.
+//!
+//! Lines are checked one by one; a line that is refused goes to a file with its number and the reasons, and the rest goes
+//! on. Accepted lines are applied in batches, each one transaction together with the note of how far the import has come:
+//! a line is applied wholly or not at all, and an import that was cut off goes on where its last batch ended. Since a
+//! version is named by its hash, applying a line twice changes nothing.
+
+mod store;
+
+use std::io::{BufRead, Write};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::app::App;
+use crate::db::Db;
+use crate::domain::assets::manifest::{self, Published};
+use crate::domain::producers;
+use crate::error::{Error, Result};
+
+/// Lines in one transaction.
+const BATCH: usize = 2_000;
+
+/// Longest line, bytes.
+const MAX_LINE: usize = 1 << 20;
+
+/// What an import did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Lines read, those of an earlier run that was cut off included.
+    pub lines: u64,
+    /// Lines not looked at again, because an earlier run had applied them.
+    pub resumed_after: u64,
+    /// Versions that are new in the catalogue.
+    pub added: u64,
+    /// Versions that were there already.
+    pub known: u64,
+    /// Lines refused.
+    pub rejected: u64,
+}
+
+/// One refused line, as it is written to the file of rejects.
+#[derive(Serialize)]
+struct Reject<'a> {
+    line: u64,
+    reasons: &'a [String],
+    /// The start of the line, to find it by.
+    text: &'a str,
+}
+
+/// A checked line.
+pub(crate) struct Checked {
+    published: Published,
+    manifest: Value,
+}
+
+/// Where an import stands, for a progress bar.
+pub trait Progress {
+    /// `bytes` of the input are dealt with, `report` so far.
+    fn at(&mut self, bytes: u64, report: &Report);
+}
+
+/// Imports `input`. `source` names it for resuming: the same name must mean the same bytes; without one, an import that
+/// was cut off begins anew, which costs time and changes nothing.
+///
+/// # Errors
+/// When the input cannot be read, the rejects cannot be written, or the database fails; all batches before that are
+/// applied, and the next run goes on after them.
+pub async fn jsonl(
+    db: &Db, mut input: impl BufRead + Send, source: Option<&str>, rejects: &mut (dyn Write + Send),
+    progress: &mut (dyn Progress + Send),
+) -> Result<Report> {
+    let mut report = Report::default();
+    let done = match source {
+        Some(source) => store::lines_done(db, source).await?,
+        None => 0,
+    };
+    report.resumed_after = done;
+    let (mut bytes, mut batch, mut line) = (0, Vec::with_capacity(BATCH), Vec::new());
+    loop {
+        line.clear();
+        let length = read_line(&mut input, &mut line)?;
+        if length == 0 {
+            break;
+        }
+        bytes += length;
+        report.lines += 1;
+        if report.lines <= done || line.trim_ascii().is_empty() {
+            continue;
+        }
+        match check(&line) {
+            Ok(checked) => batch.push(checked),
+            Err(reasons) => {
+                report.rejected += 1;
+                reject(rejects, report.lines, &reasons, &line)?;
+            }
+        }
+        if batch.len() >= BATCH {
+            apply(db, source, &mut report, &mut batch).await?;
+            progress.at(bytes, &report);
+        }
+    }
+    apply(db, source, &mut report, &mut batch).await?;
+    rejects.flush().map_err(write_failed)?;
+    if report.added > 0 {
+        // The planner must know what was brought in before the first query comes.
+        store::analyze(db).await?;
+    }
+    progress.at(bytes, &report);
+    Ok(report)
+}
+
+/// Reads one line, however long; keeps [`MAX_LINE`] bytes and one of it.
+fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> Result<u64> {
+    let mut length = 0;
+    loop {
+        let available = match input.fill_buf() {
+            Ok(available) => available,
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(Error::invalid("the input cannot be read").because(e)),
+        };
+        let end = available.iter().position(|b| *b == b'\n');
+        let taken = end.map_or(available.len(), |at| at + 1);
+        let room = (MAX_LINE + 1).saturating_sub(line.len());
+        line.extend_from_slice(&available[..taken.min(room)]);
+        input.consume(taken);
+        length += taken as u64;
+        if end.is_some() || taken == 0 {
+            return Ok(length);
+        }
+    }
+}
+
+fn check(line: &[u8]) -> Result<Checked, Vec<String>> {
+    if line.len() > MAX_LINE {
+        return Err(vec![format!("the line is longer than {MAX_LINE} bytes")]);
+    }
+    let manifest: Value = serde_json::from_slice(line).map_err(|e| vec![format!("not JSON: {e}")])?;
+    match manifest::check(&manifest) {
+        Ok(published) => Ok(Checked { published, manifest }),
+        Err(faults) => Err(faults.iter().map(ToString::to_string).collect()),
+    }
+}
+
+fn reject(rejects: &mut dyn Write, line: u64, reasons: &[String], text: &[u8]) -> Result<()> {
+    let text = String::from_utf8_lossy(&text[..text.len().min(200)]);
+    let reject = Reject { line, reasons, text: text.trim_end() };
+    let json = serde_json::to_string(&reject).map_err(Error::internal)?;
+    writeln!(rejects, "{json}").map_err(write_failed)
+}
+
+fn write_failed(cause: std::io::Error) -> Error {
+    Error::invalid("the file of rejects cannot be written").because(cause)
+}
+
+async fn apply(db: &Db, source: Option<&str>, report: &mut Report, batch: &mut Vec<Checked>) -> Result<()> {
+    let checked = std::mem::take(batch);
+    let (asked, so_far) = (checked.len() as u64, *report);
+    let rows = store::Rows::of(&checked, producers::id_of_key);
+    let source = source.map(str::to_owned);
+    let note = store::Note { source, lines: so_far.lines, rejected: so_far.rejected };
+    let added = store::apply(db, rows, note).await?;
+    report.added += added;
+    report.known += asked - added;
+    Ok(())
+}
+
+/// Publishes manifests that are part of the program.
+///
+/// # Errors
+/// `internal` when one of them is faulty; what the database answers.
+pub(crate) async fn manifests(app: &App, manifests: &[Value]) -> Result<u64> {
+    let checked: Vec<Checked> = manifests
+        .iter()
+        .map(|manifest| {
+            let published = manifest::check(manifest).map_err(|f| Error::internal(format!("{f:?}")))?;
+            Ok(Checked { published, manifest: manifest.clone() })
+        })
+        .collect::<Result<_>>()?;
+    let rows = store::Rows::of(&checked, producers::id_of_key);
+    store::apply(&app.db, rows, store::Note { source: None, lines: 0, rejected: 0 }).await
+}

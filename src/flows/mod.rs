@@ -1,0 +1,6 @@
+//! Flows: what needs two rooms, or a transaction.
+
+pub mod health;
+pub mod import;
+pub mod listing;
+pub mod seed;

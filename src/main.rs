@@ -1,0 +1,352 @@
+//! The command line.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use overlay::boot::{self, Server, Stores};
+use overlay::config::{Config, SETTINGS};
+use overlay::db::{self, Db};
+use overlay::devstack::{DevStack, Options};
+use overlay::error::{Error, Result};
+use overlay::flows::{import, seed};
+use overlay::transport::graphql;
+use overlay::{app::App, telemetry};
+use overlay_migration::{Migrator, MigratorTrait};
+use sha2::{Digest, Sha256};
+
+/// Overlay: the read and trust server of a data-asset marketplace.
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve (the default): migrates the database, then listens.
+    Serve {
+        /// Load the demo market when the catalogue is empty.
+        #[arg(long)]
+        seed_if_empty: bool,
+        /// Import this file of manifests in the background once the server listens; what was imported before is skipped.
+        #[arg(long, value_name = "FILE")]
+        import: Option<PathBuf>,
+    },
+    /// Change the schema, or tell how it stands.
+    Migrate {
+        #[command(subcommand)]
+        step: Migrate,
+    },
+    /// Load the demo market: producers, datasets, models, policies, prices, advisories, proofs.
+    Seed,
+    /// Import from a file.
+    Import {
+        #[command(subcommand)]
+        format: Import,
+    },
+    /// Print the GraphQL schema.
+    Schema,
+    /// List the settings: name, default, accepted form.
+    Settings,
+    /// Run a command with PG_URL and REDIS_URL of private stores that end with it.
+    Devstack {
+        /// Where the stores keep their files.
+        #[arg(long)]
+        root: PathBuf,
+        /// Trade safety for speed: for stores that nobody will miss.
+        #[arg(long)]
+        throw_away: bool,
+        /// The command and its arguments.
+        #[arg(required = true, last = true)]
+        command: Vec<String>,
+    },
+}
+
+#[derive(Subcommand)]
+enum Migrate {
+    /// Apply what is missing.
+    Up,
+    /// Take back the newest steps.
+    Down {
+        /// How many.
+        #[arg(default_value_t = 1)]
+        steps: u32,
+    },
+    /// Take back everything, which deletes all data, and apply it again.
+    Reset {
+        /// Say yes to losing all data.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Tell which steps are applied.
+    Status,
+}
+
+#[derive(Subcommand)]
+enum Import {
+    /// DLM1 manifests, one JSON object a line.
+    Jsonl {
+        /// The file, or - for standard input.
+        file: PathBuf,
+        /// Where refused lines go, with number and reason; beside the file by default.
+        #[arg(long)]
+        rejects: Option<PathBuf>,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("overlay: the runtime cannot be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(cli.command)) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("overlay: {}", error.message());
+            let mut cause: Option<&dyn std::error::Error> = error.inside().map(|e| e as _);
+            while let Some(inner) = cause {
+                eprintln!("  because: {inner}");
+                cause = inner.source();
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Option<Command>) -> Result<ExitCode> {
+    match command {
+        Some(Command::Schema) => print!("{}", graphql::sdl()),
+        Some(Command::Settings) => SETTINGS.iter().for_each(|s| {
+            println!(
+                "{:24} {:12} {} ({})",
+                s.name,
+                if s.default.is_empty() { "-" } else { s.default },
+                s.about,
+                s.form
+            );
+        }),
+        Some(Command::Devstack { root, throw_away, command }) => return devstack(root, throw_away, &command).await,
+        other => {
+            let Some(config) = settings() else { return Ok(ExitCode::from(2)) };
+            let telemetry = telemetry::start(&config.log)?;
+            let outcome = with_stores(&config, other).await;
+            tokio::task::spawn_blocking(|| telemetry.flush()).await.map_err(Error::internal)?;
+            outcome?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The settings; when some are wrong, all faults are told and `None` is answered.
+fn settings() -> Option<Config> {
+    match Config::from_env() {
+        Ok(config) => Some(config),
+        Err(faults) => {
+            eprintln!("overlay: {} of the settings cannot be used:", faults.len());
+            faults.iter().for_each(|fault| eprintln!("  {}: {}", fault.name, fault.message));
+            eprintln!("`overlay settings` lists them all.");
+            None
+        }
+    }
+}
+
+async fn with_stores(config: &Config, command: Option<Command>) -> Result<()> {
+    let stores = Stores::open(config).await?;
+    let outcome = match command {
+        Some(Command::Migrate { step }) => migrate(&stores, step).await,
+        Some(Command::Seed) => seed_market(config, &stores).await,
+        Some(Command::Import { format: Import::Jsonl { file, rejects } }) => {
+            import_file(&stores, &file, rejects.as_deref()).await
+        }
+        Some(Command::Serve { seed_if_empty, import }) => serve(config, &stores, seed_if_empty, import).await,
+        _ => serve(config, &stores, false, None).await,
+    };
+    stores.close().await;
+    outcome
+}
+
+async fn serve(config: &Config, stores: &Stores, seed_if_empty: bool, import: Option<PathBuf>) -> Result<()> {
+    let db = Db::connect(&upkeep(&stores.database)).await?;
+    boot::migrate(&db).await?;
+    db.close().await;
+    let app = boot::furnish(config, &stores.database, stores.redis.as_ref()).await?;
+    if seed_if_empty && seed::if_empty(&app).await? {
+        tracing::info!("the catalogue was empty: loaded the demo market");
+    }
+    let server = Server::start(config, app).await?;
+    let redis = match &stores.redis {
+        Some(_) => "Redis",
+        None => "PROCESS MEMORY ONLY (no Redis: set REDIS_URL, or install redis-server)",
+    };
+    let place = if stores.is_private() { "private, under .overlay/" } else { "as PG_URL says" };
+    tracing::info!("PostgreSQL: {place}; cache: {redis}");
+    tracing::info!("listening on http://{} (GraphiQL at /, catalogue at /listings, health at /health)", server.address);
+    let background = import.map(|file| {
+        let database = stores.database.clone();
+        tokio::spawn(async move {
+            if let Err(error) = import_into(&database, &file, None).await {
+                tracing::error!(?error, file = %file.display(), "the import stopped; a restart goes on where it ended");
+            }
+        })
+    });
+    boot::asked_to_stop().await;
+    if let Some(import) = background {
+        import.abort();
+    }
+    server.stop().await;
+    Ok(())
+}
+
+/// The database with time for upkeep: migrations and imports run statements that no request may.
+fn upkeep(database: &db::Config) -> db::Config {
+    db::Config { pool_min: 0, pool_max: 2, statement_timeout: std::time::Duration::from_secs(600), ..database.clone() }
+}
+
+async fn migrate(stores: &Stores, step: Migrate) -> Result<()> {
+    let db = Db::connect(&upkeep(&stores.database)).await?;
+    match step {
+        Migrate::Up => Migrator::up(db.pool(), None).await?,
+        Migrate::Down { steps } => Migrator::down(db.pool(), Some(steps)).await?,
+        Migrate::Reset { yes: true } => Migrator::fresh(db.pool()).await?,
+        Migrate::Reset { yes: false } => {
+            return Err(Error::invalid("`migrate reset` deletes all data; say `--yes` if that is what you want"));
+        }
+        Migrate::Status => {}
+    }
+    for migration in Migrator::get_migration_models(db.pool()).await.unwrap_or_default() {
+        println!("applied  {}", migration.version);
+    }
+    for migration in Migrator::get_pending_migrations(db.pool()).await? {
+        println!("missing  {}", migration.name());
+    }
+    db.close().await;
+    Ok(())
+}
+
+async fn seed_market(config: &Config, stores: &Stores) -> Result<()> {
+    let db = Db::connect(&upkeep(&stores.database)).await?;
+    boot::migrate(&db).await?;
+    let app: App = boot::furnish(config, &stores.database, stores.redis.as_ref()).await?;
+    let report = seed::load(&app).await?;
+    println!("{report}");
+    Ok(())
+}
+
+async fn import_file(stores: &Stores, file: &Path, rejects: Option<&Path>) -> Result<()> {
+    let db = Db::connect(&upkeep(&stores.database)).await?;
+    boot::migrate(&db).await?;
+    db.close().await;
+    import_into(&stores.database, file, rejects).await
+}
+
+async fn import_into(database: &db::Config, file: &Path, rejects: Option<&Path>) -> Result<()> {
+    let db = Db::connect(&upkeep(database)).await?;
+    let named = |e: std::io::Error| Error::invalid(format!("{}: {e}", file.display()));
+    let (source, bytes, input): (Option<String>, u64, Box<dyn BufRead + Send>) = if file == Path::new("-") {
+        (None, 0, Box::new(BufReader::new(std::io::stdin())))
+    } else {
+        let mut hash = Sha256::new();
+        let bytes =
+            std::io::copy(&mut File::open(file).map_err(named)?, &mut DigestWriter(&mut hash)).map_err(named)?;
+        let hex = hash.finalize().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+        (
+            Some(format!("sha256:{hex}")),
+            bytes,
+            Box::new(BufReader::with_capacity(1 << 20, File::open(file).map_err(named)?)),
+        )
+    };
+    let rejects_at = match rejects {
+        Some(path) => path.to_owned(),
+        None if source.is_some() => file.with_extension("rejects.jsonl"),
+        None => PathBuf::from("stdin.rejects.jsonl"),
+    };
+    let rejects_named = |e: std::io::Error| Error::invalid(format!("{}: {e}", rejects_at.display()));
+    let mut rejects = File::options().create(true).append(true).open(&rejects_at).map_err(rejects_named)?;
+    let begun = std::time::Instant::now();
+    let mut bar = Bar::new(bytes);
+    let report = import::jsonl(&db, input, source.as_deref(), &mut rejects, &mut bar).await?;
+    bar.0.finish_and_clear();
+    if rejects.metadata().is_ok_and(|m| m.len() == 0) {
+        std::fs::remove_file(&rejects_at).map_err(rejects_named)?;
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    tracing::info!(
+        "imported {}: {} lines ({} done before), {} added, {} known, {} refused, {seconds:.1} s, {:.0} lines/s{}",
+        file.display(),
+        report.lines,
+        report.resumed_after,
+        report.added,
+        report.known,
+        report.rejected,
+        (report.lines - report.resumed_after.min(report.lines)) as f64 / seconds.max(0.001),
+        if report.rejected > 0 { format!("; refused lines are in {}", rejects_at.display()) } else { String::new() },
+    );
+    db.close().await;
+    Ok(())
+}
+
+struct DigestWriter<'a>(&'a mut Sha256);
+
+impl std::io::Write for DigestWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A progress bar on a terminal, a line every ten batches elsewhere.
+struct Bar(ProgressBar, u64);
+
+impl Bar {
+    fn new(bytes: u64) -> Self {
+        let bar = match bytes {
+            _ if !std::io::stderr().is_terminal() => ProgressBar::hidden(),
+            0 => ProgressBar::new_spinner(),
+            bytes => ProgressBar::new(bytes),
+        };
+        let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {eta} left, {msg}");
+        Self(bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())), 0)
+    }
+}
+
+impl import::Progress for Bar {
+    fn at(&mut self, bytes: u64, report: &import::Report) {
+        self.0.set_position(bytes);
+        self.0.set_message(format!("{} added, {} known, {} refused", report.added, report.known, report.rejected));
+        self.1 += 1;
+        if self.0.is_hidden() && self.1 % 10 == 0 {
+            tracing::info!(lines = report.lines, added = report.added, refused = report.rejected, "importing");
+        }
+    }
+}
+
+async fn devstack(root: PathBuf, throw_away: bool, command: &[String]) -> Result<ExitCode> {
+    let options = Options { durable: !throw_away, ..Options::new(root) };
+    let failed = |e: overlay::devstack::Error| Error::unavailable(format!("the private stores cannot be started: {e}"));
+    let stack = DevStack::start(&options).await.map_err(failed)?;
+    let mut child = tokio::process::Command::new(&command[0]);
+    child.args(&command[1..]);
+    if let Some(url) = stack.pg_url() {
+        child.env("PG_URL", url);
+    }
+    if let Some(url) = stack.redis_url() {
+        child.env("REDIS_URL", url);
+    }
+    let status = child.status().await.map_err(|e| Error::invalid(format!("{}: {e}", command[0])));
+    stack.stop().await.map_err(|e| Error::internal(e))?;
+    let code = status?.code().and_then(|c| u8::try_from(c).ok()).unwrap_or(1);
+    Ok(ExitCode::from(code))
+}

@@ -1,0 +1,139 @@
+//! Tracing, OpenTelemetry export and Prometheus metrics: started first, flushed last.
+
+use axum::http::HeaderMap;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use opentelemetry::propagation::{Extractor, TextMapPropagator};
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry};
+
+use crate::config::Log;
+use crate::error::{Error, Result};
+
+/// What must be flushed before the process ends.
+pub struct Telemetry {
+    traces: Option<SdkTracerProvider>,
+}
+
+/// Starts the log and, when `OTEL_EXPORTER_OTLP_ENDPOINT` (or its `_TRACES_` form) is set, the export of traces. All other
+/// `OTEL_*` variables mean what OpenTelemetry says they do.
+///
+/// # Errors
+/// `bad-request` when the exporter cannot be built, or a subscriber is set already.
+pub fn start(log: &Log) -> Result<Telemetry> {
+    let filter = || log.filter.parse::<Targets>().map_err(|e| Error::invalid(format!("LOG_FILTER: {e}")));
+    let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = if log.json {
+        format.json().flatten_event(true).with_span_list(false).with_filter(filter()?).boxed()
+    } else {
+        format.with_target(false).with_filter(filter()?).boxed()
+    };
+    let traces = if wants_traces() { Some(provider()?) } else { None };
+    // Without an endpoint there is no layer at all, so a span that the log does not want costs nothing.
+    let export = traces.as_ref().map(|p| {
+        tracing_opentelemetry::layer()
+            .with_tracer(p.tracer("overlay"))
+            .with_filter(Targets::new().with_target("overlay", tracing::Level::INFO))
+    });
+    Registry::default()
+        .with(lines)
+        .with(export)
+        .try_init()
+        .map_err(|e| Error::invalid("the log was started twice").because(e))?;
+    Ok(Telemetry { traces })
+}
+
+fn wants_traces() -> bool {
+    let set = |name: &str| std::env::var(name).is_ok_and(|v| !v.is_empty());
+    let off = std::env::var("OTEL_SDK_DISABLED").is_ok_and(|v| v.eq_ignore_ascii_case("true"))
+        || std::env::var("OTEL_TRACES_EXPORTER").is_ok_and(|v| v == "none");
+    !off && (set("OTEL_EXPORTER_OTLP_ENDPOINT") || set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
+}
+
+fn provider() -> Result<SdkTracerProvider> {
+    let exporter = opentelemetry_otlp::SpanExporter::builder()
+        .with_http()
+        .build()
+        .map_err(|e| Error::invalid("the OTLP exporter cannot be built from the OTEL_* settings").because(e))?;
+    let name = std::env::var("OTEL_SERVICE_NAME").unwrap_or_else(|_| "overlay".into());
+    let resource = opentelemetry_sdk::Resource::builder().with_service_name(name).build();
+    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+}
+
+impl Telemetry {
+    /// Sends what is not sent yet. Blocks for seconds at most.
+    pub fn flush(self) {
+        if let Some(Err(error)) = self.traces.map(|t| t.shutdown()) {
+            tracing::warn!(%error, "some traces were not exported");
+        }
+    }
+}
+
+/// Makes a span a child of the trace that the request's `traceparent` names, if it names one.
+pub fn continue_trace(span: &tracing::Span, headers: &HeaderMap) {
+    if !headers.contains_key("traceparent") {
+        return;
+    }
+    let parent = TraceContextPropagator::new().extract(&Headers(headers));
+    // Fails when no export layer is there, which is the normal case.
+    let _without_export = span.set_parent(parent);
+}
+
+struct Headers<'a>(&'a HeaderMap);
+
+impl Extractor for Headers<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).and_then(|v| v.to_str().ok())
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(axum::http::HeaderName::as_str).collect()
+    }
+}
+
+/// Upper bounds of the buckets for times in seconds.
+const SECONDS: [f64; 16] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Installs the process's metrics recorder; a second call answers the first one's handle.
+///
+/// # Errors
+/// `internal` when another recorder was installed.
+pub fn metrics() -> Result<PrometheusHandle> {
+    static HANDLE: std::sync::OnceLock<Result<PrometheusHandle>> = std::sync::OnceLock::new();
+    let install = || {
+        let builder = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)
+            .map_err(Error::internal)?;
+        let handle = builder.install_recorder().map_err(Error::internal)?;
+        describe();
+        Ok(handle)
+    };
+    HANDLE.get_or_init(install).clone()
+}
+
+fn describe() {
+    use metrics::{describe_counter, describe_gauge, describe_histogram};
+    describe_histogram!("overlay_http_seconds", "Time from a request's arrival to its answer's headers");
+    describe_histogram!("overlay_sql_seconds", "Time for one SQL statement, waiting for a connection included");
+    describe_counter!("overlay_sql_errors_total", "SQL statements that failed");
+    describe_histogram!("overlay_redis_seconds", "Time for one call to Redis");
+    describe_counter!("overlay_redis_faults_total", "Calls to Redis that failed; each was a miss");
+    describe_counter!("overlay_redis_writes_dropped_total", "Entries not written because too many were waiting");
+    describe_gauge!("overlay_redis_connected", "1 while there is a working connection to Redis");
+    describe_counter!("overlay_cache_total", "Look-ups by kind, layer and outcome");
+    describe_gauge!("overlay_cache_memory_entries", "Entries in process memory");
+    describe_gauge!("overlay_cache_memory_bytes", "Bytes they are taken to occupy");
+    describe_gauge!("overlay_pool_connections", "PostgreSQL connections by state");
+    describe_histogram!("overlay_feed_poll_seconds", "Time for one poll of the change feed");
+    describe_counter!("overlay_feed_polls_total", "Polls of the change feed");
+    describe_counter!("overlay_feed_errors_total", "Polls of the change feed that failed");
+    describe_counter!("overlay_feed_epochs_total", "New epochs of the database's history");
+    describe_gauge!("overlay_feed_lag_seconds", "Age of what the change feed has told");
+    describe_gauge!("overlay_feed_horizon", "Transaction id below which everything is known");
+}

@@ -1,0 +1,35 @@
+//! From a request's headers to a [`Caller`]: how fresh its reads must be, and who asks.
+
+use axum::extract::{Request, State};
+use axum::http::HeaderMap;
+use axum::middleware::Next;
+use axum::response::Response;
+
+use super::http::Served;
+use crate::coherence::Consistency;
+use crate::domain::caller::Caller;
+use crate::error::{Error, Result};
+
+/// The header that asks for freshness.
+pub const CONSISTENCY: &str = "overlay-consistency";
+
+/// Puts a [`Caller`] into the request's extensions, once the feed is as fresh as the request asks.
+pub(super) async fn attach(State(served): State<Served>, mut request: Request, next: Next) -> Response {
+    let wanted = match consistency(request.headers(), served.http.consistency) {
+        Ok(wanted) => wanted,
+        Err(error) => return super::rest::error::answer(&error),
+    };
+    if let Err(error) = served.app.feed.reach(wanted).await {
+        return super::rest::error::answer(&error);
+    }
+    request.extensions_mut().insert(Caller::anonymous());
+    next.run(request).await
+}
+
+fn consistency(headers: &HeaderMap, default: Consistency) -> Result<Consistency> {
+    let Some(value) = headers.get(CONSISTENCY) else { return Ok(default) };
+    let asked = value.to_str().ok().and_then(Consistency::parse);
+    asked.ok_or_else(|| {
+        Error::invalid(format!("`Overlay-Consistency` must be {}", Consistency::FORMS)).hint("Overlay-Consistency")
+    })
+}

@@ -1,0 +1,365 @@
+//! Assets in GraphQL.
+
+use std::sync::Arc;
+
+use async_graphql::connection::{Connection, EmptyFields};
+use async_graphql::{Context, Enum, ID, InputObject, Object, Result};
+use chrono::{DateTime, Utc};
+
+use super::error::{Nullable, graphql, nullable};
+use super::loaders::Loaders;
+use super::page::{Arguments, connection, cost};
+use super::producers::ProducerNode;
+use super::relay::global_id;
+use super::scalars::{Bytes, Hex32, Json, Satoshis};
+use crate::domain::assets::{self, Asset, Filter, Scope};
+use crate::domain::page::{Order, Page, Request};
+use crate::error::Error;
+
+/// One published version of a dataset or model.
+pub(super) struct AssetNode(pub(super) Arc<Asset>);
+
+/// What a connection of assets knows beside its edges.
+pub(super) struct AssetTotal {
+    scope: Scope,
+    filter: Filter,
+}
+
+#[Object]
+impl AssetTotal {
+    /// How many assets there are in all. Counted only when asked for.
+    #[graphql(complexity = 20)]
+    async fn total_count(&self, ctx: &Context<'_>) -> Nullable<i64> {
+        let loaders = ctx.data_unchecked::<Loaders>();
+        nullable(loaders.app.assets.count(&loaders.caller, &self.scope, &self.filter).await.map(Some))
+    }
+}
+
+pub(super) type AssetConnection = Connection<String, AssetNode, AssetTotal, EmptyFields>;
+/// Search results have no total: only the best are ranked.
+pub(super) type FoundConnection = Connection<String, AssetNode, EmptyFields, EmptyFields, FoundName, FoundEdgeName>;
+
+pub(super) struct FoundName;
+pub(super) struct FoundEdgeName;
+
+impl async_graphql::connection::ConnectionNameType for FoundName {
+    fn type_name<T: async_graphql::OutputType>() -> String {
+        "SearchConnection".into()
+    }
+}
+
+impl async_graphql::connection::EdgeNameType for FoundEdgeName {
+    fn type_name<T: async_graphql::OutputType>() -> String {
+        "SearchEdge".into()
+    }
+}
+
+/// One published version of a dataset or model, identified by the hash of its manifest.
+#[Object(name = "Asset")]
+impl AssetNode {
+    /// Relay global identifier.
+    pub(super) async fn id(&self) -> ID {
+        global_id("Asset", &self.0.version_id.to_string())
+    }
+
+    /// SHA-256 of the canonical manifest.
+    async fn version_id(&self) -> Hex32 {
+        Hex32(self.0.version_id)
+    }
+
+    /// The dataset this is a version of.
+    async fn dataset_id(&self) -> &str {
+        &self.0.dataset_id
+    }
+
+    /// Display name.
+    async fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Free text; may be empty.
+    async fn description(&self) -> &str {
+        &self.0.description
+    }
+
+    /// SHA-256 of the content.
+    async fn content_hash(&self) -> &str {
+        &self.0.content_hash
+    }
+
+    /// Hash of the manifest.
+    async fn manifest_hash(&self) -> &str {
+        &self.0.manifest_hash
+    }
+
+    /// IANA media type of the content.
+    async fn mime_type(&self) -> Option<&str> {
+        self.0.mime_type.as_deref()
+    }
+
+    /// Size of the content, bytes.
+    async fn size_bytes(&self) -> Option<Bytes> {
+        self.0.size_bytes.map(Bytes)
+    }
+
+    /// SPDX identifier or free text.
+    async fn license(&self) -> Option<&str> {
+        self.0.license.as_deref()
+    }
+
+    /// `public`, `internal`, `restricted` or `clinical-research`.
+    async fn classification(&self) -> Option<&str> {
+        self.0.classification.as_deref()
+    }
+
+    /// Kinds of personal data the content holds.
+    async fn pii_flags(&self) -> &[String] {
+        &self.0.pii_flags
+    }
+
+    /// Free tags.
+    async fn tags(&self) -> &[String] {
+        &self.0.tags
+    }
+
+    /// When the manifest says it was made.
+    async fn created_at(&self) -> DateTime<Utc> {
+        self.0.created_at
+    }
+
+    /// When the catalogue last changed its row.
+    async fn updated_at(&self) -> DateTime<Utc> {
+        self.0.updated_at
+    }
+
+    /// The manifest as it was published.
+    #[graphql(complexity = 5)]
+    async fn manifest(&self, ctx: &Context<'_>) -> Nullable<Json> {
+        let found = ctx.data_unchecked::<Loaders>().manifest(self.0.version_id).await;
+        nullable(found.and_then(|document| document.map(|d| Json::read(&d)).transpose()))
+    }
+
+    /// Who published it.
+    async fn producer(&self, ctx: &Context<'_>) -> Nullable<ProducerNode> {
+        let found = ctx.data_unchecked::<Loaders>().producer(self.0.producer_id.clone()).await;
+        nullable(found.map(|producer| producer.map(ProducerNode)))
+    }
+
+    /// Price of one unit.
+    async fn unit_price(&self, ctx: &Context<'_>) -> Nullable<Satoshis> {
+        let priced = (self.0.version_id, self.0.producer_id.clone());
+        let found = ctx.data_unchecked::<Loaders>().price(priced).await;
+        nullable(found.map(|price| price.map(|p| Satoshis(p.satoshis))))
+    }
+
+    /// Identifiers of all direct ancestors; some may not be published yet.
+    #[graphql(complexity = 5)]
+    async fn parent_ids(&self) -> Vec<Hex32> {
+        self.0.parents.iter().copied().map(Hex32).collect()
+    }
+
+    /// The direct ancestors that are published, by identifier; the first 50 unless told.
+    #[graphql(complexity = "cost(first, None, child_complexity)")]
+    async fn parents(&self, ctx: &Context<'_>, first: Option<i32>) -> Result<Vec<AssetNode>> {
+        let arguments = Arguments { first, after: None, last: None, before: None };
+        let limit = arguments.request(&assets::CHILDREN).map_err(|e| graphql(&e))?.limit as usize;
+        let loaders = ctx.data_unchecked::<Loaders>();
+        let ids = self.0.parents.iter().take(limit).map(|id| loaders.asset(*id));
+        let found = futures_util::future::join_all(ids).await;
+        let found: Result<Vec<_>, Error> = found.into_iter().collect();
+        Ok(found.map_err(|e| graphql(&e))?.into_iter().flatten().map(AssetNode).collect())
+    }
+
+    /// The direct descendants, by identifier.
+    #[graphql(complexity = "cost(first, last, child_complexity)")]
+    async fn children(
+        &self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>, last: Option<i32>, before: Option<String>,
+    ) -> Nullable<AssetConnection> {
+        let arguments = Arguments { first, after, last, before };
+        let scope = Scope::Parent(self.0.version_id);
+        Some(related(ctx, scope, arguments, &assets::CHILDREN).await.map_err(|e| graphql(&e)))
+    }
+}
+
+/// A page of assets that belong to another object; those of all its siblings come with one statement.
+pub(super) async fn related(
+    ctx: &Context<'_>, scope: Scope, arguments: Arguments, order: &'static Order,
+) -> Result<AssetConnection, Error> {
+    let loaders = ctx.data_unchecked::<Loaders>();
+    let request = arguments.request(order)?;
+    let page = loaders.page(scope.clone(), request.clone()).await?;
+    let extra = AssetTotal { scope, filter: Filter::default() };
+    with_assets(loaders, &request, &page, extra).await
+}
+
+async fn with_assets<Extra, Name, EdgeName>(
+    loaders: &Loaders, request: &Request, page: &Page<overlay_entity::ids::VersionId>, extra: Extra,
+) -> Result<Connection<String, AssetNode, Extra, EmptyFields, Name, EdgeName>, Error>
+where
+    Extra: async_graphql::ObjectType,
+    Name: async_graphql::connection::ConnectionNameType,
+    EdgeName: async_graphql::connection::EdgeNameType,
+{
+    let found = futures_util::future::join_all(page.rows.iter().map(|row| loaders.asset(row.id))).await;
+    let found: Vec<Option<Arc<Asset>>> = found.into_iter().collect::<Result<_, _>>()?;
+    let mut found = found.into_iter();
+    Ok(connection(request, page, extra, |_| found.next().flatten().map(AssetNode)))
+}
+
+/// How assets are ordered; equals by version id.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+enum AssetOrder {
+    /// Last changed first.
+    UpdatedAtDesc,
+    /// Last changed last.
+    UpdatedAtAsc,
+    /// Made last first.
+    CreatedAtDesc,
+    /// Made first first.
+    CreatedAtAsc,
+    /// By name.
+    NameAsc,
+    /// By name, backwards.
+    NameDesc,
+}
+
+impl AssetOrder {
+    fn order(self) -> &'static Order {
+        match self {
+            Self::UpdatedAtDesc => &assets::NEWEST,
+            Self::UpdatedAtAsc => &assets::OLDEST,
+            Self::CreatedAtDesc => &assets::CREATED_DESC,
+            Self::CreatedAtAsc => &assets::CREATED_ASC,
+            Self::NameAsc => &assets::NAME_ASC,
+            Self::NameDesc => &assets::NAME_DESC,
+        }
+    }
+}
+
+/// A condition on a text that is compared whole. `eq` and `in` exclude each other.
+#[derive(InputObject, Default)]
+struct TextIs {
+    /// Equal to this.
+    eq: Option<String>,
+    /// Equal to one of these, at most 100.
+    r#in: Option<Vec<String>>,
+}
+
+/// A condition on a name. The conditions given are joined with *and*.
+#[derive(InputObject, Default)]
+struct TextLike {
+    /// Equal to this.
+    eq: Option<String>,
+    /// Contains this, without regard to case.
+    contains: Option<String>,
+}
+
+/// What assets are narrowed to. Conditions on different fields are joined with *and*.
+#[derive(InputObject, Default)]
+struct AssetFilter {
+    /// Name or description contain this text, without regard to case.
+    text: Option<String>,
+    /// The asset's name.
+    name: Option<TextLike>,
+    /// The dataset.
+    dataset_id: Option<TextIs>,
+    /// The producer.
+    producer_id: Option<TextIs>,
+    /// The classification.
+    classification: Option<TextIs>,
+    /// The licence.
+    license: Option<TextIs>,
+}
+
+/// Most values of an `in`.
+const MAX_IN: usize = 100;
+
+impl AssetFilter {
+    fn filter(self) -> Result<Filter, Error> {
+        if let Some(text) = &self.text {
+            assets::check_text(text, "filter.text")?;
+        }
+        let name = self.name.unwrap_or_default();
+        if let Some(part) = &name.contains {
+            assets::check_text(part, "filter.name.contains")?;
+        }
+        Ok(Filter {
+            text: self.text,
+            name: name.eq.map(|eq| one(eq, "filter.name")).transpose()?,
+            name_contains: name.contains,
+            datasets: any(self.dataset_id, "filter.datasetId")?,
+            producers: any(self.producer_id, "filter.producerId")?,
+            classifications: any(self.classification, "filter.classification")?,
+            licenses: any(self.license, "filter.license")?,
+        })
+    }
+}
+
+fn one(value: String, name: &'static str) -> Result<String, Error> {
+    if value.contains('\0') || value.chars().count() > 500 {
+        return Err(Error::invalid(format!("`{name}` must be at most 500 characters, without NUL")).hint(name));
+    }
+    Ok(value)
+}
+
+fn any(condition: Option<TextIs>, name: &'static str) -> Result<Option<Vec<String>>, Error> {
+    let values = match condition {
+        None | Some(TextIs { eq: None, r#in: None }) => return Ok(None),
+        Some(TextIs { eq: Some(eq), r#in: None }) => vec![eq],
+        Some(TextIs { eq: None, r#in: Some(values) }) if values.len() <= MAX_IN => values,
+        Some(_) => {
+            let message = format!("`{name}` takes `eq` or `in` (at most {MAX_IN} values), not both");
+            return Err(Error::invalid(message).hint(name));
+        }
+    };
+    let mut values: Vec<String> = values.into_iter().map(|v| one(v, name)).collect::<Result<_, _>>()?;
+    values.sort_unstable();
+    values.dedup();
+    Ok(Some(values))
+}
+
+#[derive(Default)]
+pub(super) struct AssetQuery;
+
+#[Object]
+impl AssetQuery {
+    /// One asset version; null when it is not published.
+    async fn asset(&self, ctx: &Context<'_>, version_id: Hex32) -> Nullable<AssetNode> {
+        let found = ctx.data_unchecked::<Loaders>().asset(version_id.0).await;
+        nullable(found.map(|asset| asset.map(AssetNode)))
+    }
+
+    /// Assets of the catalogue, the last changed first unless told.
+    #[expect(clippy::too_many_arguments, reason = "the arguments of a GraphQL field are its clients' words")]
+    #[graphql(complexity = "cost(first, last, child_complexity)")]
+    async fn assets(
+        &self, ctx: &Context<'_>, filter: Option<AssetFilter>,
+        #[graphql(default_with = "AssetOrder::UpdatedAtDesc")] order_by: AssetOrder, first: Option<i32>,
+        after: Option<String>, last: Option<i32>, before: Option<String>,
+    ) -> Nullable<AssetConnection> {
+        let loaders = ctx.data_unchecked::<Loaders>();
+        let outcome = async {
+            let filter = filter.unwrap_or_default().filter()?;
+            let request = Arguments { first, after, last, before }.request(order_by.order())?;
+            let page = loaders.app.assets.page(&loaders.caller, Scope::Catalogue, &filter, &request).await?;
+            with_assets(loaders, &request, &page, AssetTotal { scope: Scope::Catalogue, filter }).await
+        };
+        Some(outcome.await.map_err(|e| graphql(&e)))
+    }
+
+    /// Assets that match a text, the best first: words in name, description and tags, and names that are spelt alike.
+    #[graphql(complexity = "cost(first, last, child_complexity).saturating_add(50)")]
+    #[expect(clippy::too_many_arguments, reason = "the arguments of a GraphQL field are its clients' words")]
+    async fn search(
+        &self, ctx: &Context<'_>, query: String, first: Option<i32>, after: Option<String>, last: Option<i32>,
+        before: Option<String>,
+    ) -> Nullable<FoundConnection> {
+        let loaders = ctx.data_unchecked::<Loaders>();
+        let outcome = async {
+            let request = Arguments { first, after, last, before }.request(&assets::RANK)?;
+            let page = loaders.app.assets.search(&loaders.caller, &query, &request).await?;
+            with_assets(loaders, &request, &page, EmptyFields).await
+        };
+        Some(outcome.await.map_err(|e| graphql(&e)))
+    }
+}

@@ -1,0 +1,84 @@
+//! A look at a query's bytes before the parser sees them.
+//!
+//! The parser calls itself for each nested list or object, and no limit of its own stops it before the stack ends, which
+//! ends the process: three kilobytes are enough. So nesting is counted first, in one pass without allocation.
+
+/// Deepest nesting of brackets of any kind.
+pub(super) const MAX_NESTING: usize = 64;
+
+/// Whether the brackets outside of strings and comments nest no deeper than [`MAX_NESTING`].
+pub(super) fn nests_sanely(query: &str) -> bool {
+    let bytes = query.as_bytes();
+    let (mut at, mut depth) = (0, 0usize);
+    while let Some(byte) = bytes.get(at) {
+        at += 1;
+        match byte {
+            b'{' | b'[' | b'(' => {
+                depth += 1;
+                if depth > MAX_NESTING {
+                    return false;
+                }
+            }
+            // More closing than opening is the parser's to refuse.
+            b'}' | b']' | b')' => depth = depth.saturating_sub(1),
+            b'#' => at += bytes[at..].iter().take_while(|b| !matches!(b, b'\n' | b'\r')).count(),
+            b'"' if bytes[at..].starts_with(b"\"\"") => at = block_string_end(bytes, at + 2),
+            b'"' => at = string_end(bytes, at),
+            _ => {}
+        }
+    }
+    true
+}
+
+/// The place after a string's closing quote. A line break ends it too: the parser refuses such a string, so what
+/// follows counts again.
+fn string_end(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(byte) = bytes.get(at) {
+        at += 1;
+        match byte {
+            b'\\' => at += 1,
+            b'"' | b'\n' | b'\r' => break,
+            _ => {}
+        }
+    }
+    at.min(bytes.len())
+}
+
+fn block_string_end(bytes: &[u8], mut at: usize) -> usize {
+    while at < bytes.len() {
+        if bytes[at..].starts_with(b"\\\"\"\"") {
+            at += 4;
+        } else if bytes[at..].starts_with(b"\"\"\"") {
+            return at + 3;
+        } else {
+            at += 1;
+        }
+    }
+    at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nesting_is_counted_outside_of_strings_and_comments_only() {
+        let deep = |open: &str, n: usize| format!("{{ a(x: {}", open.repeat(n));
+        assert!(nests_sanely(&deep("[", 62)));
+        assert!(!nests_sanely(&deep("[", 63)));
+        assert!(!nests_sanely(&deep("{a:", 100)));
+        assert!(!nests_sanely(&deep("[", 100_000)));
+        let many = "[".repeat(100);
+        for quoted in [
+            format!("\"{many}\""),
+            format!("\"\\\"{many}\""),
+            format!("\"\"\"\\\"\"\" \" {many}\"\"\""),
+            format!("#{many}\n"),
+        ] {
+            assert!(nests_sanely(&quoted), "{quoted}");
+            assert!(!nests_sanely(&format!("{quoted}{many}")), "{quoted}");
+        }
+        assert!(!nests_sanely(&format!("\"unclosed \n {many}")));
+        assert!(nests_sanely(&format!("\"{}", "\\".repeat(99))));
+    }
+}

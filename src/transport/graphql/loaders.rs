@@ -1,0 +1,159 @@
+//! Loaders: they gather the identifiers that one tick of a query asks for into one call of a room.
+//!
+//! One set a request. The crate's driver of a batch is one of the waiting futures: when that one is dropped (a sibling
+//! field failed), the others are told that their key was not found. So every batch answers every key, and an error of
+//! the crate means "ask again".
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use ::dataloader::BatchFn;
+use ::dataloader::cached::Loader;
+use overlay_entity::ids::VersionId;
+
+use crate::app::App;
+use crate::domain::Document;
+use crate::domain::assets::{Asset, Filter, Scope};
+use crate::domain::caller::Caller;
+use crate::domain::page::{Page, Request};
+use crate::domain::prices::{Price, Priced};
+use crate::domain::producers::Producer;
+use crate::error::{Error, Result};
+
+/// More keys than any query within the limits can ask for: a batch is never split.
+const ALL: usize = 1_000_000;
+
+/// Tries before a lost batch is given up.
+const TRIES: usize = 5;
+
+type Answer<V> = Result<Option<Arc<V>>>;
+
+/// What a batch needs.
+#[derive(Clone)]
+pub(super) struct Batch {
+    app: App,
+    caller: Caller,
+}
+
+/// The loaders of one request.
+pub(super) struct Loaders {
+    pub(super) app: App,
+    pub(super) caller: Caller,
+    assets: Loader<VersionId, Answer<Asset>, Batch>,
+    manifests: Loader<VersionId, Answer<Document>, Batch>,
+    pages: Loader<(Scope, Request), Answer<Page<VersionId>>, Batch>,
+    producers: Loader<String, Answer<Producer>, Batch>,
+    prices: Loader<Priced, Answer<Price>, Batch>,
+}
+
+impl Loaders {
+    pub(super) fn new(app: App, caller: Caller) -> Self {
+        let batch = Batch { app: app.clone(), caller: caller.clone() };
+        Self {
+            app,
+            caller,
+            assets: Loader::new(batch.clone()).with_max_batch_size(ALL),
+            manifests: Loader::new(batch.clone()).with_max_batch_size(ALL),
+            pages: Loader::new(batch.clone()).with_max_batch_size(ALL),
+            producers: Loader::new(batch.clone()).with_max_batch_size(ALL),
+            prices: Loader::new(batch).with_max_batch_size(ALL),
+        }
+    }
+
+    pub(super) async fn asset(&self, id: VersionId) -> Answer<Asset> {
+        load(&self.assets, id).await
+    }
+
+    pub(super) async fn manifest(&self, id: VersionId) -> Answer<Document> {
+        load(&self.manifests, id).await
+    }
+
+    pub(super) async fn page(&self, scope: Scope, request: Request) -> Result<Arc<Page<VersionId>>> {
+        load(&self.pages, (scope, request)).await?.ok_or_else(|| Error::internal("a page is never absent"))
+    }
+
+    pub(super) async fn producer(&self, id: String) -> Answer<Producer> {
+        load(&self.producers, id).await
+    }
+
+    pub(super) async fn price(&self, priced: Priced) -> Answer<Price> {
+        load(&self.prices, priced).await
+    }
+}
+
+async fn load<K, V>(loader: &Loader<K, V, Batch>, key: K) -> V
+where
+    K: Clone + Eq + Hash + std::fmt::Debug,
+    V: Clone + Lost,
+    Batch: BatchFn<K, V>,
+{
+    for _ in 0..TRIES {
+        if let Ok(answer) = loader.try_load(key.clone()).await {
+            return answer;
+        }
+    }
+    V::lost()
+}
+
+/// What to answer when a batch was lost too often.
+trait Lost {
+    fn lost() -> Self;
+}
+
+impl<V> Lost for Answer<V> {
+    fn lost() -> Self {
+        Err(Error::internal("a batch was lost too often"))
+    }
+}
+
+/// An answer for every key, whatever became of the call.
+fn answers<K: Clone + Eq + Hash, V>(keys: &[K], found: Result<Vec<Option<Arc<V>>>>) -> HashMap<K, Answer<V>> {
+    match found {
+        Ok(found) => keys.iter().cloned().zip(found.into_iter().map(Ok)).collect(),
+        Err(error) => keys.iter().map(|key| (key.clone(), Err(error.clone()))).collect(),
+    }
+}
+
+impl BatchFn<VersionId, Answer<Asset>> for Batch {
+    async fn load(&mut self, keys: &[VersionId]) -> HashMap<VersionId, Answer<Asset>> {
+        answers(keys, self.app.assets.get_many(&self.caller, keys).await)
+    }
+}
+
+impl BatchFn<VersionId, Answer<Document>> for Batch {
+    async fn load(&mut self, keys: &[VersionId]) -> HashMap<VersionId, Answer<Document>> {
+        answers(keys, self.app.assets.manifests(&self.caller, keys).await)
+    }
+}
+
+impl BatchFn<String, Answer<Producer>> for Batch {
+    async fn load(&mut self, keys: &[String]) -> HashMap<String, Answer<Producer>> {
+        answers(keys, self.app.producers.get_many(&self.caller, keys).await)
+    }
+}
+
+impl BatchFn<Priced, Answer<Price>> for Batch {
+    async fn load(&mut self, keys: &[Priced]) -> HashMap<Priced, Answer<Price>> {
+        let found = self.app.prices.of_one_unit(&self.caller, keys).await;
+        answers(keys, found.map(|prices| prices.into_iter().map(Some).collect()))
+    }
+}
+
+impl BatchFn<(Scope, Request), Answer<Page<VersionId>>> for Batch {
+    /// The keys of one field have the same paging; those of several fields (aliases) are asked for one by one.
+    async fn load(&mut self, keys: &[(Scope, Request)]) -> HashMap<(Scope, Request), Answer<Page<VersionId>>> {
+        let mut groups: HashMap<(std::mem::Discriminant<Scope>, &Request), Vec<&(Scope, Request)>> = HashMap::new();
+        for key in keys {
+            groups.entry((std::mem::discriminant(&key.0), &key.1)).or_default().push(key);
+        }
+        let mut out = HashMap::new();
+        for ((_, request), keys) in groups {
+            let scopes: Vec<Scope> = keys.iter().map(|(scope, _)| scope.clone()).collect();
+            let pages = self.app.assets.pages(&self.caller, &scopes, &Filter::default(), request).await;
+            let keys: Vec<_> = keys.into_iter().cloned().collect();
+            out.extend(answers(&keys, pages.map(|pages| pages.into_iter().map(Some).collect())));
+        }
+        out
+    }
+}

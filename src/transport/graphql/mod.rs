@@ -1,0 +1,52 @@
+//! GraphQL: one schema over the rooms. Every relation goes through a loader, so a query costs at most one SQL statement
+//! a level and type, whatever its breadth.
+
+mod assets;
+mod error;
+mod guard;
+mod loaders;
+mod page;
+mod policies;
+mod producers;
+mod receipts;
+mod relay;
+mod scalars;
+mod serve;
+
+use async_graphql::{EmptyMutation, EmptySubscription, MergedObject};
+
+pub(super) use serve::routes;
+
+/// The root of all queries.
+#[derive(MergedObject, Default)]
+pub struct Query(
+    relay::RelayQuery,
+    assets::AssetQuery,
+    producers::ProducerQuery,
+    policies::PolicyQuery,
+    receipts::ReceiptQuery,
+);
+
+/// The schema as it is executed.
+pub type Schema = async_graphql::Schema<Query, EmptyMutation, EmptySubscription>;
+
+/// Deepest nesting of fields.
+const MAX_DEPTH: usize = 15;
+
+/// Highest cost of a query: each field costs one, a list its size times what it contains.
+const MAX_COMPLEXITY: usize = 20_000;
+
+/// Builds the schema. It holds no state: what a request needs comes with it.
+pub fn schema() -> Schema {
+    Schema::build(Query::default(), EmptyMutation, EmptySubscription)
+        .limit_depth(MAX_DEPTH)
+        .limit_complexity(MAX_COMPLEXITY)
+        .limit_directives(20)
+        .finish()
+}
+
+/// The schema in SDL, sorted: what `schema.graphql` holds.
+pub fn sdl() -> String {
+    let options = async_graphql::SDLExportOptions::new().sorted_fields().sorted_arguments().sorted_enum_items();
+    schema().sdl_with_options(options).trim_end().to_owned() + "\n"
+}

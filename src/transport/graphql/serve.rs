@@ -1,0 +1,163 @@
+//! `/graphql` over HTTP: POST with a JSON body, GET with a query string.
+
+use std::collections::HashMap;
+
+use async_graphql::{Request, Response as Answer, ServerError};
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Extension, RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde_json::value::RawValue;
+
+use super::guard;
+use super::loaders::Loaders;
+use crate::domain::caller::Caller;
+use crate::transport::http::{Served, typed};
+
+pub(in crate::transport) fn routes() -> Router<Served> {
+    Router::new()
+        .route("/graphql", get(by_query_string).post(by_body))
+        .route("/schema.graphql", get(|| async { typed("text/plain; charset=utf-8", super::sdl()) }))
+}
+
+const JSON: &str = "application/json";
+const GRAPHQL: &str = "application/graphql-response+json";
+
+/// A request's parameters, as the GraphQL-over-HTTP draft names them.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Parameters {
+    query: Option<String>,
+    operation_name: Option<String>,
+    variables: Option<serde_json::Value>,
+}
+
+async fn by_body(
+    State(served): State<Served>, Extension(caller): Extension<Caller>, headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let media = Media::accepted(&headers);
+    let body = match body {
+        Ok(body) => body,
+        Err(refused) => return media.refuse(refused.status(), "PAYLOAD_TOO_LARGE", &refused.body_text()),
+    };
+    let is_json = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok())
+        .is_some_and(|value| value.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case(JSON)));
+    if !is_json {
+        // A form that another site's page submits cannot send this type, which keeps forged requests out.
+        let message = "send a JSON body with `Content-Type: application/json`";
+        return media.refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message);
+    }
+    if serde_json::from_slice::<&RawValue>(&body).is_ok_and(|value| value.get().starts_with('[')) {
+        return media.bad("batches are not supported: send one operation a request");
+    }
+    match serde_json::from_slice(&body) {
+        Ok(parameters) => run(&served, caller, parameters, media).await,
+        Err(fault) => media.bad(&format!("the body is not a GraphQL request: {fault}")),
+    }
+}
+
+async fn by_query_string(
+    State(served): State<Served>, Extension(caller): Extension<Caller>, headers: HeaderMap, RawQuery(query): RawQuery,
+) -> Response {
+    let media = Media::accepted(&headers);
+    let query = query.unwrap_or_default();
+    let mut given: HashMap<_, _> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    let variables = match given.remove("variables").filter(|v| !v.is_empty()).map(|text| serde_json::from_str(&text)) {
+        Some(Err(fault)) => return media.bad(&format!("`variables` is not JSON: {fault}")),
+        Some(Ok(variables)) => Some(variables),
+        None => None,
+    };
+    let parameters =
+        Parameters { query: given.remove("query"), operation_name: given.remove("operationName"), variables };
+    run(&served, caller, parameters, media).await
+}
+
+async fn run(served: &Served, caller: Caller, parameters: Parameters, media: Media) -> Response {
+    let Parameters { query, operation_name, variables } = parameters;
+    let Some(query) = query.filter(|q| !q.is_empty()) else {
+        return media.bad("`query` must be a text that holds a GraphQL document");
+    };
+    if !guard::nests_sanely(&query) {
+        return media.bad(&format!("the document nests deeper than {} levels", guard::MAX_NESTING));
+    }
+    let variables = match variables {
+        None | Some(serde_json::Value::Null) => async_graphql::Variables::default(),
+        Some(value @ serde_json::Value::Object(_)) => async_graphql::Variables::from_json(value),
+        Some(_) => return media.bad("`variables` must be a JSON object"),
+    };
+    let mut request = Request::new(query).variables(variables).data(Loaders::new(served.app.clone(), caller.clone()));
+    if let Some(name) = operation_name.filter(|name| !name.is_empty()) {
+        request = request.operation_name(name);
+    }
+    let answer = served.schema.execute(request).await;
+    let mut response = media.answer(&answer);
+    if let Some(outcome) = caller.ledger().outcome() {
+        response.headers_mut().insert("x-cache", HeaderValue::from_static(outcome.label()));
+    }
+    response
+}
+
+/// The media type the client prefers.
+#[derive(Clone, Copy)]
+enum Media {
+    Json,
+    Graphql,
+}
+
+impl Media {
+    /// The one that comes first in `Accept`; JSON when neither is named.
+    fn accepted(headers: &HeaderMap) -> Self {
+        let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        match (accept.find(GRAPHQL), accept.find(JSON)) {
+            (Some(graphql), json) if json.is_none_or(|json| graphql < json) => Self::Graphql,
+            _ => Self::Json,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Json => "application/json; charset=utf-8",
+            Self::Graphql => "application/graphql-response+json; charset=utf-8",
+        }
+    }
+
+    /// A request that was executed, or refused by validation. The newer type tells the latter by its status; with plain
+    /// JSON every well-formed answer is a 200.
+    fn answer(self, answer: &Answer) -> Response {
+        let refused = answer.is_err() && answer.data == async_graphql::Value::Null && no_path(answer);
+        let status = match self {
+            Self::Graphql if refused => StatusCode::BAD_REQUEST,
+            _ => StatusCode::OK,
+        };
+        match serde_json::to_vec(answer) {
+            Ok(bytes) => (status, [(header::CONTENT_TYPE, self.name()), (header::CACHE_CONTROL, "no-store")], bytes)
+                .into_response(),
+            Err(cause) => crate::transport::rest::error::answer(&crate::error::Error::internal(cause)),
+        }
+    }
+
+    fn bad(self, message: &str) -> Response {
+        self.refuse(StatusCode::BAD_REQUEST, "BAD_REQUEST", message)
+    }
+
+    /// A request that is not one: told in GraphQL's own form.
+    fn refuse(self, status: StatusCode, code: &str, message: &str) -> Response {
+        let mut error = ServerError::new(message, None);
+        let mut extensions = async_graphql::ErrorExtensionValues::default();
+        extensions.set("code", code);
+        error.extensions = Some(extensions);
+        let body = serde_json::json!({"errors": [error]}).to_string();
+        (status, [(header::CONTENT_TYPE, self.name()), (header::CACHE_CONTROL, "no-store")], body).into_response()
+    }
+}
+
+/// An error with a path arose in execution, one without before it.
+fn no_path(answer: &Answer) -> bool {
+    answer.errors.iter().all(|error| error.path.is_empty())
+}

@@ -1,0 +1,7 @@
+//! What clients speak. Two transports over the same rooms and flows; neither holds logic, and neither knows the other.
+
+pub mod caller;
+pub mod graphiql;
+pub mod graphql;
+pub mod http;
+mod rest;

@@ -1,0 +1,44 @@
+//! From an error's kind to a status and the body that REST clients know: `{error, hint?, message?}`.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::error::{Error, Kind};
+
+#[derive(Serialize)]
+struct Body<'a> {
+    error: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'a str>,
+    message: &'a str,
+}
+
+/// Seconds after which a client may try again when a dependency was away.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+
+/// The answer to an error.
+pub(in crate::transport) fn answer(error: &Error) -> Response {
+    let status = match error.kind() {
+        Kind::Invalid => StatusCode::BAD_REQUEST,
+        Kind::NotFound => StatusCode::NOT_FOUND,
+        Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    if error.kind() == Kind::Internal {
+        tracing::error!(?error, "a fault of ours");
+    }
+    answer_with(status, error.code(), error.message(), error.hint_text())
+}
+
+/// An answer that no error of the domain stands for.
+pub(in crate::transport) fn answer_with(status: StatusCode, code: &str, message: &str, hint: Option<&str>) -> Response {
+    let mut response = (status, Json(Body { error: code, hint, message })).into_response();
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+    }
+    response
+}

@@ -1,0 +1,255 @@
+//! `/listings`: the catalogue as its first clients know it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Extension, Path, RawQuery, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use axum::routing::get;
+use chrono::{DateTime, SecondsFormat, Utc};
+use overlay_entity::ids::VersionId;
+use serde::Serialize;
+
+use super::error;
+use super::reply::Reply;
+use crate::app::App;
+use crate::domain::assets::{Asset, Filter, NEWEST, Scope, check_text};
+use crate::domain::caller::Caller;
+use crate::domain::page::{self, Cursor, Request};
+use crate::error::{Error, Result};
+use crate::flows::listing;
+use crate::transport::http::Served;
+
+pub(in crate::transport) fn routes() -> Router<Served> {
+    Router::new().route("/listings", get(list)).route("/listings/{version_id}", get(detail))
+}
+
+/// Highest offset: beyond it a cursor must be used, since an offset reads all it skips.
+const MAX_OFFSET: u32 = 100_000;
+
+/// Longest filter value, characters.
+const MAX_VALUE: usize = 500;
+
+const PARAMETERS: [&str; 9] =
+    ["q", "datasetId", "producerId", "classification", "license", "limit", "offset", "cursor", "policyPreview"];
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Listing<'a> {
+    items: Vec<Item<'a>>,
+    limit: u32,
+    offset: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Item<'a> {
+    version_id: VersionId,
+    name: &'a str,
+    description: &'a str,
+    dataset_id: &'a str,
+    producer_id: &'a str,
+    tags: &'a [String],
+    updated_at: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Detail<'a> {
+    version_id: VersionId,
+    manifest: DetailManifest<'a>,
+    price: DetailPrice,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DetailManifest<'a> {
+    name: &'a str,
+    description: &'a str,
+    dataset_id: &'a str,
+    content_hash: &'a str,
+    license: Option<&'a str>,
+    classification: Option<&'a str>,
+    created_at: String,
+}
+
+#[derive(Serialize)]
+struct DetailPrice {
+    satoshis: i64,
+}
+
+async fn list(
+    State(served): State<Served>, Extension(caller): Extension<Caller>, headers: HeaderMap, RawQuery(query): RawQuery,
+) -> Response {
+    let outcome = async {
+        let (filter, request) = parse(query.as_deref().unwrap_or_default())?;
+        let (assets, next_cursor) = fetch(&served.app, &caller, &filter, &request).await?;
+        Ok((assets, next_cursor, request))
+    };
+    let (assets, next_cursor, request) = match outcome.await {
+        Ok(found) => found,
+        Err(error) => return error::answer(&error),
+    };
+    let items = assets.iter().map(|asset| item(asset)).collect();
+    let body = Listing { items, limit: request.limit, offset: request.offset, next_cursor };
+    Reply { body: &body, max_age: Duration::from_secs(120), last_modified: None }.answer(&headers, caller.ledger())
+}
+
+async fn fetch(
+    app: &App, caller: &Caller, filter: &Filter, request: &Request,
+) -> Result<(Vec<Arc<Asset>>, Option<String>)> {
+    let page = app.assets.page(caller, Scope::Catalogue, filter, request).await?;
+    let ids: Vec<VersionId> = page.rows.iter().map(|row| row.id).collect();
+    // What was deleted between the two reads is left out.
+    let assets = app.assets.get_many(caller, &ids).await?.into_iter().flatten().collect();
+    let last = page.rows.last().filter(|_| page.more);
+    let next = last.map(|row| Cursor::new(request.order, &row.sort, &row.id.to_string()).encode());
+    Ok((assets, next))
+}
+
+async fn detail(
+    State(served): State<Served>, Extension(caller): Extension<Caller>, headers: HeaderMap, Path(id): Path<String>,
+) -> Response {
+    let found = async {
+        let id: VersionId = id
+            .parse()
+            .map_err(|_| Error::invalid("the version id must be 64 lower-case hex digits").hint("versionId"))?;
+        let found = listing::detail(&served.app, &caller, id).await?;
+        found.ok_or_else(|| Error::not_found("no version of that id is published"))
+    };
+    let (asset, price) = match found.await {
+        Ok(found) => found,
+        Err(error) => return error::answer(&error),
+    };
+    let body = Detail {
+        version_id: asset.version_id,
+        manifest: DetailManifest {
+            name: &asset.name,
+            description: &asset.description,
+            dataset_id: &asset.dataset_id,
+            content_hash: &asset.content_hash,
+            license: asset.license.as_deref(),
+            classification: asset.classification.as_deref(),
+            created_at: iso(asset.created_at),
+        },
+        price: DetailPrice { satoshis: price.satoshis },
+    };
+    // No Last-Modified: the price is part of the answer and moves without the asset.
+    Reply { body: &body, max_age: Duration::from_secs(300), last_modified: None }.answer(&headers, caller.ledger())
+}
+
+fn item(asset: &Asset) -> Item<'_> {
+    Item {
+        version_id: asset.version_id,
+        name: &asset.name,
+        description: &asset.description,
+        dataset_id: &asset.dataset_id,
+        producer_id: &asset.producer_id,
+        tags: &asset.tags,
+        updated_at: iso(asset.updated_at),
+    }
+}
+
+fn iso(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+/// Reads the query string. Every parameter is known, comes once, and is in range, or the answer names it.
+fn parse(query: &str) -> Result<(Filter, Request)> {
+    let mut given = BTreeMap::new();
+    for (name, value) in form_urlencoded(query) {
+        let Some(known) = PARAMETERS.iter().find(|p| **p == name) else {
+            let known = PARAMETERS.join(", ");
+            return Err(Error::invalid(format!("unknown parameter `{name}`; known are {known}")).hint(name));
+        };
+        if value.contains('\0') || value.chars().count() > MAX_VALUE && *known != "cursor" {
+            let message = format!("`{known}` must be at most {MAX_VALUE} characters, without NUL");
+            return Err(Error::invalid(message).hint(*known));
+        }
+        // An empty parameter is a form field that was left empty.
+        if !value.is_empty() && given.insert(*known, value).is_some() {
+            return Err(Error::invalid(format!("`{known}` may be given once")).hint(*known));
+        }
+    }
+    if given.contains_key("policyPreview") {
+        let message = "`policyPreview` is not supported by this version; ask without it";
+        return Err(Error::invalid(message).hint("policyPreview"));
+    }
+    if let Some(text) = given.get("q") {
+        check_text(text, "q")?;
+    }
+    let one = |name: &str| given.get(name).map(|v| vec![v.clone()]);
+    let filter = Filter {
+        text: given.get("q").cloned(),
+        datasets: one("datasetId"),
+        producers: one("producerId"),
+        classifications: one("classification"),
+        licenses: one("license"),
+        ..Filter::default()
+    };
+    // More than the limit is capped, as it always was.
+    let limit = number(&given, "limit", page::DEFAULT_LIMIT, 1, u32::MAX)?.min(page::MAX_LIMIT);
+    let offset = number(&given, "offset", 0, 0, MAX_OFFSET)?;
+    let cursor = given.get("cursor").map(|c| Cursor::decode(c, &NEWEST, "cursor")).transpose()?;
+    if cursor.is_some() && offset > 0 {
+        return Err(Error::invalid("`offset` and `cursor` exclude each other").hint("offset"));
+    }
+    Ok((filter, Request { offset, cursor, ..Request::first(&NEWEST, limit) }))
+}
+
+fn number(given: &BTreeMap<&str, String>, name: &'static str, default: u32, min: u32, max: u32) -> Result<u32> {
+    let Some(text) = given.get(name) else { return Ok(default) };
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    // Digits too many for the type are a number all the same: the largest.
+    let value = digits.then(|| text.parse::<u32>().unwrap_or(u32::MAX));
+    value.filter(|v| (min..=max).contains(v)).ok_or_else(|| {
+        let form = if max == u32::MAX { format!("{min} or more") } else { format!("{min} to {max}") };
+        Error::invalid(format!("`{name}` must be a whole number, {form}")).hint(name)
+    })
+}
+
+/// `application/x-www-form-urlencoded`, as browsers write query strings; bytes that are not UTF-8 are replaced.
+fn form_urlencoded(query: &str) -> Vec<(String, String)> {
+    url::form_urlencoded::parse(query.as_bytes()).into_owned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_wrong_parameter_is_named() {
+        let cases = [
+            ("limit=0", "limit"),
+            ("limit=-1", "limit"),
+            ("limit=abc", "limit"),
+            ("limit=1.5", "limit"),
+            ("limit=%2B5", "limit"),
+            ("offset=-1", "offset"),
+            ("offset=100001", "offset"),
+            ("cursor=xyz", "cursor"),
+            ("q=%00", "q"),
+            ("q=%20", "q"),
+            ("limit=1&limit=2", "limit"),
+            ("nonsense=1", "nonsense"),
+            ("policyPreview=x", "policyPreview"),
+        ];
+        for (query, name) in cases {
+            let error = parse(query).expect_err(query);
+            assert_eq!((error.code(), error.hint_text()), ("bad-request", Some(name)), "{query}");
+        }
+    }
+
+    #[test]
+    fn limits_are_capped_and_forms_read() {
+        assert_eq!(parse("limit=99999999999999").expect("capped").1.limit, 200);
+        let (filter, request) = parse("q=a+b%26c&producerId=p&limit=&offset=3").expect("fine");
+        assert_eq!(filter.text.as_deref(), Some("a b&c"));
+        assert_eq!((request.limit, request.offset), (50, 3));
+    }
+}
