@@ -86,7 +86,11 @@ pub fn private_root() -> PathBuf {
 /// # Errors
 /// What the database answers.
 pub async fn migrate(db: &Db) -> Result<()> {
+    let missing = Migrator::get_pending_migrations(db.pool()).await?.len();
     Migrator::up(db.pool(), None).await?;
+    if missing > 0 {
+        tracing::info!("brought the schema up to date: {missing} steps");
+    }
     Ok(())
 }
 

@@ -113,7 +113,12 @@ pub const SETTINGS: &[Setting] = &[
     secret("ADMIN_IDENTITY_KEYS", "compressed public keys (66 hex digits), separated by commas", "who may administer"),
     secret("INGEST_API_KEYS", "keys of 16 to 200 characters, separated by commas", "who may send lineage events"),
     setting("LOG_FORMAT", "text", "text or json", "form of the log on standard error"),
-    setting("LOG_FILTER", "info", "tracing directives, e.g. info,overlay=debug", "what is logged"),
+    setting(
+        "LOG_FILTER",
+        "info,sea_orm_migration=warn",
+        "tracing directives, e.g. info,overlay=debug",
+        "what is logged",
+    ),
 ];
 
 /// A fault in the settings.

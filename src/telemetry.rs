@@ -1,5 +1,7 @@
 //! Tracing, OpenTelemetry export and Prometheus metrics: started first, flushed last.
 
+use std::io::IsTerminal;
+
 use axum::http::HeaderMap;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
@@ -27,7 +29,8 @@ pub struct Telemetry {
 /// `bad-request` when the exporter cannot be built, or a subscriber is set already.
 pub fn start(log: &Log) -> Result<Telemetry> {
     let filter = || log.filter.parse::<Targets>().map_err(|e| Error::invalid(format!("LOG_FILTER: {e}")));
-    let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let format =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let lines: Box<dyn Layer<Registry> + Send + Sync> = if log.json {
         format.json().flatten_event(true).with_span_list(false).with_filter(filter()?).boxed()
     } else {

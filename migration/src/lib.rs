@@ -19,17 +19,27 @@ use crate::step::{Step, sql};
 #[derive(Debug, Clone, Copy)]
 pub struct Migrator;
 
-#[async_trait::async_trait]
-impl MigratorTrait for Migrator {
-    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        let steps = [
+impl Migrator {
+    fn steps() -> [Step; 6] {
+        [
             sql!("m0001_extensions_and_feed"),
             sql!("m0002_market"),
             sql!("m0003_trade"),
             sql!("m0004_lineage"),
             Step::new("m0005_triggers", triggers::install(triggers::COVERED), triggers::remove(triggers::COVERED)),
             sql!("m0006_imports"),
-        ];
-        steps.map(|step| Box::new(step) as Box<dyn MigrationTrait>).into()
+        ]
+    }
+
+    /// The SQL that makes the whole schema: what a database migrated by this build is made of.
+    pub fn script() -> String {
+        Self::steps().iter().map(Step::up_sql).collect::<Vec<_>>().join("\n")
+    }
+}
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        Self::steps().map(|step| Box::new(step) as Box<dyn MigrationTrait>).into()
     }
 }

@@ -18,6 +18,10 @@ impl Step {
     ) -> Self {
         Self { name, up: up.into(), down: down.into() }
     }
+
+    pub(crate) fn up_sql(&self) -> &str {
+        &self.up
+    }
 }
 
 impl MigrationName for Step {

@@ -1,1 +1,12 @@
-//! it
+//! Integration tests: one binary, real PostgreSQL, real Redis, real connections. Files are named after what they prove.
+
+mod harness;
+
+mod cache;
+mod coherence;
+mod graphql;
+mod house;
+mod rest;
+mod schema;
+mod telemetry;
+mod transfer;

@@ -1,0 +1,24 @@
+# Two commands do everything: `make run` and `make test`. Both install what is missing first.
+SHELL := /bin/bash
+
+.PHONY: run test check schema bench migrate clean
+
+run: ## Serve on port 8788 with the demo market and, on Debian, the machine's own package catalogue
+	@scripts/run
+
+test: ## Run all tests against a private PostgreSQL and Redis (or those of PG_URL and REDIS_URL)
+	@scripts/test
+
+check: ## What CI checks besides the tests
+	cargo fmt --all -- --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+schema: ## Print schema.graphql anew
+	cargo run --quiet --locked -- schema > schema.graphql.new && mv schema.graphql.new schema.graphql
+
+migrate: ## Bring the schema of the database up to date
+	cargo run --quiet --locked --profile fast -- migrate up
+
+clean: ## Remove build results and the private stores (their data too)
+	cargo clean
+	rm -rf .overlay

@@ -1,0 +1,208 @@
+//! The server under test: a database of its own, cloned from a migrated template; a listener of its own; everything
+//! removed afterwards, whether the test passed or not.
+
+mod stores;
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use overlay::app::App;
+use overlay::boot::{self, Server};
+use overlay::cache::{Redis, RedisConfig};
+use overlay::config::Config;
+use overlay::db;
+use overlay::flows::seed;
+use reqwest::{RequestBuilder, Response, StatusCode};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
+use serde_json::{Value, json};
+
+pub(crate) use stores::{Database, private_redis, redis_is_optional};
+
+/// Settings of a server under test, beside the defaults.
+#[derive(Clone, Default)]
+pub(crate) struct Setup {
+    pub(crate) settings: HashMap<&'static str, String>,
+    /// Load the demo market.
+    pub(crate) seeded: bool,
+    /// The Redis to use; none by default, so that a test counts what it thinks it counts.
+    pub(crate) redis: Option<String>,
+}
+
+impl Setup {
+    /// A server with the demo market.
+    pub(crate) fn seeded() -> Self {
+        Self { seeded: true, ..Self::default() }
+    }
+
+    /// A server with an empty catalogue.
+    pub(crate) fn empty() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.settings.insert(name, value.into());
+        self
+    }
+
+    pub(crate) fn redis(mut self, url: impl Into<String>) -> Self {
+        self.redis = Some(url.into());
+        self
+    }
+
+    pub(crate) fn config(&self, pg_url: &str) -> Config {
+        let read = |name: &str| match name {
+            "PG_URL" => Some(pg_url.to_owned()),
+            "REDIS_URL" => self.redis.clone(),
+            "OVERLAY_PORT" => Some("0".into()),
+            // A loaded machine must not turn a slow answer of Redis into a miss.
+            "REDIS_TIMEOUT_MS" => Some(self.settings.get(name).cloned().unwrap_or_else(|| "2000".into())),
+            "MAX_STALENESS_MS" => Some(self.settings.get(name).cloned().unwrap_or_else(|| "30000".into())),
+            name => self.settings.get(name).cloned(),
+        };
+        Config::read(&read).unwrap_or_else(|faults| panic!("{faults:?}"))
+    }
+}
+
+/// A running server and what a test needs beside it.
+pub(crate) struct TestApp {
+    pub(crate) app: App,
+    pub(crate) url: String,
+    pub(crate) http: reqwest::Client,
+    /// A session of somebody else's: what it writes, the server does not know of.
+    outsider: DatabaseConnection,
+    server: Server,
+}
+
+impl TestApp {
+    /// A server on `database`.
+    pub(crate) async fn start(setup: &Setup, database: &Database) -> Self {
+        let config = setup.config(&database.url);
+        let pg = config.database.clone().expect("PG_URL is set");
+        let redis: Option<RedisConfig> = config.redis.clone();
+        let app = boot::furnish(&config, &pg, redis.as_ref()).await.expect("furnish");
+        if let Some(redis) = app.cache.redis() {
+            connected(redis).await;
+        }
+        if setup.seeded {
+            seed::if_empty(&app).await.expect("seed");
+        }
+        let server = Server::start(&config, app.clone()).await.expect("listen");
+        let outsider = db::connect(&pg, "outsider", 0, 2).await.expect("connect");
+        Self { app, url: format!("http://{}", server.address), http: reqwest::Client::new(), outsider, server }
+    }
+
+    pub(crate) async fn stop(self) {
+        self.outsider.get_postgres_connection_pool().close().await;
+        self.server.stop().await;
+    }
+
+    /// Runs SQL in the outsider's session; answers the rows touched.
+    pub(crate) async fn sql(&self, sql: &str) -> u64 {
+        self.outsider.execute_unprepared(sql).await.unwrap_or_else(|e| panic!("{sql}: {e}")).rows_affected()
+    }
+
+    /// The first column of a query's rows, as text.
+    pub(crate) async fn rows(&self, sql: &str) -> Vec<String> {
+        let rows = self.outsider.query_all_raw(Statement::from_string(DbBackend::Postgres, sql)).await;
+        let rows = rows.unwrap_or_else(|e| panic!("{sql}: {e}"));
+        rows.iter().map(|row| row.try_get_by_index::<String>(0).expect("a text")).collect()
+    }
+
+    pub(crate) fn outsider(&self) -> &DatabaseConnection {
+        &self.outsider
+    }
+
+    pub(crate) fn get(&self, path: &str) -> RequestBuilder {
+        self.http.get(format!("{}{path}", self.url))
+    }
+
+    /// A GET that must succeed, as JSON.
+    pub(crate) async fn json(&self, path: &str) -> Value {
+        let answer = self.get(path).send().await.expect("answer");
+        let status = answer.status();
+        let body = answer.text().await.expect("body");
+        assert_eq!(status, StatusCode::OK, "{path}: {body}");
+        serde_json::from_str(&body).expect("JSON")
+    }
+
+    pub(crate) fn post(&self, query: &str, variables: Value) -> RequestBuilder {
+        self.http.post(format!("{}/graphql", self.url)).json(&json!({"query": query, "variables": variables}))
+    }
+
+    /// A GraphQL query that must succeed: its data.
+    pub(crate) async fn query(&self, query: &str, variables: Value) -> Value {
+        let mut answer: Value = self.post(query, variables).send().await.expect("answer").json().await.expect("JSON");
+        assert!(answer.get("errors").is_none(), "{query}: {answer}");
+        answer["data"].take()
+    }
+
+    /// A GraphQL query that must fail: its errors.
+    pub(crate) async fn errors(&self, query: &str, variables: Value) -> Value {
+        let mut answer: Value = self.post(query, variables).send().await.expect("answer").json().await.expect("JSON");
+        assert!(answer["errors"].is_array(), "{query} was answered: {answer}");
+        answer["errors"].take()
+    }
+
+    /// How many statements the server sends while `work` runs.
+    pub(crate) async fn statements<T>(&self, work: impl Future<Output = T>) -> (T, u64) {
+        let before = self.app.db.statements();
+        let outcome = work.await;
+        (outcome, self.app.db.statements() - before)
+    }
+
+    /// Waits until the feed has heard of everything committed so far.
+    pub(crate) async fn caught_up(&self) {
+        self.app.feed.reach(overlay::coherence::Consistency::Strong).await.expect("the feed answers");
+    }
+
+    /// Version ids of the catalogue by name.
+    pub(crate) async fn version(&self, name: &str) -> String {
+        let found = self.rows(&format!("select version_id from assets where name = '{name}'")).await;
+        found.into_iter().next().unwrap_or_else(|| panic!("no asset is called {name}"))
+    }
+}
+
+/// Waits until the supervisor has a connection.
+pub(crate) async fn connected(redis: &Redis) {
+    let ready = async {
+        while !redis.is_connected() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), ready).await.expect("Redis answers in 20 s");
+}
+
+/// Runs a test on a server of its own.
+pub(crate) async fn with(setup: Setup, test: impl AsyncFnOnce(&TestApp)) {
+    with_database(async |database| {
+        let app = TestApp::start(&setup, database).await;
+        let outcome = AssertUnwindSafe(test(&app)).catch_unwind().await;
+        app.stop().await;
+        if let Err(panic) = outcome {
+            std::panic::resume_unwind(panic);
+        }
+    })
+    .await;
+}
+
+/// Runs a test on a database of its own, with as many servers as it starts.
+pub(crate) async fn with_database(test: impl AsyncFnOnce(&Arc<Database>)) {
+    let database = Arc::new(Database::create().await);
+    let outcome = AssertUnwindSafe(test(&database)).catch_unwind().await;
+    database.remove().await;
+    if let Err(panic) = outcome {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// The error code and hint of a REST answer that must have `status`.
+pub(crate) async fn refused(answer: Response, status: StatusCode) -> (String, Option<String>) {
+    let got = answer.status();
+    let body = answer.text().await.expect("body");
+    assert_eq!(got, status, "{body}");
+    let body: Value = serde_json::from_str(&body).expect("errors are JSON");
+    let text = |name: &str| body[name].as_str().map(str::to_owned);
+    (text("error").expect("a code"), text("hint"))
+}
