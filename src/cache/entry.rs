@@ -89,6 +89,8 @@ pub(super) fn now_ms() -> u64 {
 struct Head<'a> {
     /// Format of the entry; another number is a miss.
     v: u8,
+    /// The key it belongs to: an entry that was copied under another one is a miss.
+    key: std::borrow::Cow<'a, str>,
     epoch: std::borrow::Cow<'a, str>,
     as_of: u64,
     tags: Vec<std::borrow::Cow<'a, str>>,
@@ -109,9 +111,10 @@ pub(super) fn data<V: Cached>(value: Option<&V>) -> Result<Vec<u8>> {
 }
 
 /// The bytes of an entry for Redis.
-pub(super) fn encode(entry: &Entry, data: &[u8]) -> Result<Vec<u8>> {
+pub(super) fn encode(key: &str, entry: &Entry, data: &[u8]) -> Result<Vec<u8>> {
     let head = Head {
         v: FORMAT,
+        key: key.into(),
         epoch: entry.moment.epoch.to_string().into(),
         as_of: entry.moment.as_of,
         tags: entry.tags.names().iter().map(|t| t.as_str().into()).collect(),
@@ -125,12 +128,12 @@ pub(super) fn encode(entry: &Entry, data: &[u8]) -> Result<Vec<u8>> {
     Ok(out)
 }
 
-/// Reads an entry back. `None` for anything that is not exactly what [`encode`] writes for a `V`.
-pub(super) fn decode<V: Cached>(bytes: &[u8]) -> Option<Entry> {
+/// Reads an entry back. `None` for anything that is not exactly what [`encode`] writes for this key and a `V`.
+pub(super) fn decode<V: Cached>(key: &str, bytes: &[u8]) -> Option<Entry> {
     let end = bytes.iter().position(|b| *b == b'\n')?;
     let (head, data) = (&bytes[..end], &bytes[end + 1..]);
     let head: Head<'_> = serde_json::from_slice(head).ok()?;
-    if head.v != FORMAT || head.bytes != data.len() || head.tags.len() > MAX_TAGS {
+    if head.v != FORMAT || head.key != key || head.bytes != data.len() || head.tags.len() > MAX_TAGS {
         return None;
     }
     let moment = Moment { epoch: Epoch::parse(&head.epoch)?, as_of: head.as_of };
@@ -157,13 +160,13 @@ mod tests {
         let data = data(value.as_ref()).expect("serializes");
         let moment = Moment { epoch: Epoch::new("a", "b", "c"), as_of: 42 };
         let tags = Tags::new([Tag::new("asset:1"), Tag::new("lineage@a\n\"b")]);
-        encode(&Entry::new(moment, tags, 1000, value.map(Arc::new), data.len()), &data).expect("serializes")
+        encode("k", &Entry::new(moment, tags, 1000, value.map(Arc::new), data.len()), &data).expect("serializes")
     }
 
     #[test]
     fn an_entry_survives_the_journey() {
         for value in [None, Some("x\ny\0z")] {
-            let entry = decode::<Noun>(&bytes(value.map(|v| Noun(v.into())))).expect("reads");
+            let entry = decode::<Noun>("k", &bytes(value.map(|v| Noun(v.into())))).expect("reads");
             assert_eq!(entry.moment.as_of, 42);
             assert_eq!(entry.tags.names().len(), 2);
             assert_eq!(entry.value::<Noun>().expect("type").as_deref(), value.map(|v| Noun(v.into())).as_ref());
@@ -171,14 +174,15 @@ mod tests {
     }
 
     #[test]
-    fn every_truncation_and_every_flipped_byte_of_the_frame_is_a_miss_or_the_same() {
+    fn truncated_foreign_and_garbage_is_a_miss() {
         let whole = bytes(Some(Noun("value".into())));
         for cut in 0..whole.len() {
-            assert!(decode::<Noun>(&whole[..cut]).is_none(), "cut at {cut}");
+            assert!(decode::<Noun>("k", &whole[..cut]).is_none(), "cut at {cut}");
         }
-        assert!(decode::<Noun>(b"").is_none());
-        assert!(decode::<Noun>(b"{}\nnull").is_none());
-        assert!(decode::<Noun>(b"\xff\xfe\n\0").is_none());
+        assert!(decode::<Noun>("another", &whole).is_none());
+        assert!(decode::<Noun>("k", b"").is_none());
+        assert!(decode::<Noun>("k", b"{}\nnull").is_none());
+        assert!(decode::<Noun>("k", b"\xff\xfe\n\0").is_none());
     }
 
     #[test]
@@ -186,7 +190,7 @@ mod tests {
         let text = String::from_utf8(bytes(None)).expect("text");
         let stored = text.split("\"storedMs\":").nth(1).and_then(|t| t.split(',').next()).expect("field").to_owned();
         let forged = text.replace(&stored, "99999999999999");
-        let entry = decode::<Noun>(forged.as_bytes()).expect("reads");
+        let entry = decode::<Noun>("k", forged.as_bytes()).expect("reads");
         assert!(entry.stored_ms <= now_ms());
     }
 }

@@ -277,7 +277,7 @@ impl Inner {
             outcome("miss");
             return None;
         };
-        let Some(entry) = entry::decode::<V>(&bytes) else {
+        let Some(entry) = entry::decode::<V>(key, &bytes) else {
             outcome("garbage");
             return None;
         };
@@ -306,7 +306,7 @@ impl Inner {
         if self.clock.is_valid(entry.moment, &entry.tags) {
             self.memory.put(key.clone(), entry.clone());
             if let Some(redis) = &self.redis {
-                let bytes = entry::encode(&entry, &data)?;
+                let bytes = entry::encode(key, &entry, &data)?;
                 redis.put(Write { key: key.clone(), bytes, ttl_ms: soft_ms + self.ttls.grace_ms() });
             }
         } else {

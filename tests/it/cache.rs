@@ -1,1 +1,4 @@
-//! cache
+//! The cache costs what it should, and never breaks a read.
+
+mod cost;
+mod redis;

@@ -1,1 +1,6 @@
-//! coherence
+//! A cached answer is never older than it may be, whoever wrote and by whatever way.
+
+mod covered;
+mod fresh;
+
+pub(crate) use fresh::ASSET;

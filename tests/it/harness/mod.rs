@@ -18,7 +18,7 @@ use reqwest::{RequestBuilder, Response, StatusCode};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 use serde_json::{Value, json};
 
-pub(crate) use stores::{Database, private_redis, redis_is_optional};
+pub(crate) use stores::{Database, private_redis};
 
 /// Settings of a server under test, beside the defaults.
 #[derive(Clone, Default)]
@@ -69,6 +69,7 @@ impl Setup {
 pub(crate) struct TestApp {
     pub(crate) app: App,
     pub(crate) url: String,
+    pub(crate) database_url: String,
     pub(crate) http: reqwest::Client,
     /// A session of somebody else's: what it writes, the server does not know of.
     outsider: DatabaseConnection,
@@ -89,8 +90,15 @@ impl TestApp {
             seed::if_empty(&app).await.expect("seed");
         }
         let server = Server::start(&config, app.clone()).await.expect("listen");
-        let outsider = db::connect(&pg, "outsider", 0, 2).await.expect("connect");
-        Self { app, url: format!("http://{}", server.address), http: reqwest::Client::new(), outsider, server }
+        let outsider = session(&database.url).await;
+        Self {
+            app,
+            url: format!("http://{}", server.address),
+            database_url: database.url.clone(),
+            http: reqwest::Client::new(),
+            outsider,
+            server,
+        }
     }
 
     pub(crate) async fn stop(self) {
@@ -162,6 +170,11 @@ impl TestApp {
         let found = self.rows(&format!("select version_id from assets where name = '{name}'")).await;
         found.into_iter().next().unwrap_or_else(|| panic!("no asset is called {name}"))
     }
+}
+
+/// A database session of its own: what it sets, stays set.
+pub(crate) async fn session(url: &str) -> DatabaseConnection {
+    db::connect(&db::Config::new(url), "outsider", 1, 1).await.expect("connect")
 }
 
 /// Waits until the supervisor has a connection.

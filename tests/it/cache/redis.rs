@@ -1,0 +1,128 @@
+//! Redis may vanish, hang, forget, or lie: reads go on and are right.
+
+use futures_util::future::join_all;
+use overlay::devstack::RedisServer;
+use serde_json::Value;
+
+use crate::harness::{Setup, TestApp, connected, private_redis, with_database};
+
+/// A session with the Redis under test.
+async fn session(url: &str) -> redis::aio::MultiplexedConnection {
+    let client = redis::Client::open(url).expect("a URL");
+    client.get_multiplexed_async_connection().await.expect("Redis answers")
+}
+
+async fn keys(session: &mut redis::aio::MultiplexedConnection) -> Vec<String> {
+    redis::cmd("KEYS").arg("*").query_async(session).await.expect("keys")
+}
+
+/// Waits until the background writer has put `wanted` keys there.
+async fn filled(session: &mut redis::aio::MultiplexedConnection, wanted: usize) -> Vec<String> {
+    let full = async {
+        loop {
+            let found = keys(session).await;
+            if found.len() >= wanted {
+                return found;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), full).await.expect("Redis is filled")
+}
+
+async fn names(app: &TestApp) -> Vec<Value> {
+    let listing = app.json("/listings?limit=20").await;
+    listing["items"].as_array().expect("items").iter().map(|item| item["name"].clone()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_process_finds_in_redis_what_the_first_has_loaded() {
+    let Some((server, _folder)) = private_redis().await else { return };
+    with_database(async |database| {
+        let setup = Setup::seeded().redis(server.url());
+        let first = TestApp::start(&setup, database).await;
+        let shown = names(&first).await;
+        let found = filled(&mut session(server.url()).await, 23).await;
+        assert!(found.iter().any(|k| k.starts_with("cache:listings:")), "{found:?}");
+        // One row more than the page shows tells that there are more.
+        assert_eq!(found.iter().filter(|k| k.starts_with("cache:asset:")).count(), 21);
+        let second = TestApp::start(&setup, database).await;
+        let (again, statements) = second.statements(names(&second)).await;
+        assert_eq!(again, shown);
+        // The seed check at the start counts; the read itself finds everything in Redis.
+        assert_eq!(statements, 0);
+        // A change by somebody else is seen through Redis too.
+        first.sql("update assets set name = 'changed'").await;
+        second.caught_up().await;
+        assert!(names(&second).await.iter().all(|name| name == "changed"));
+        first.stop().await;
+        second.stop().await;
+    })
+    .await;
+    server.stop().await.expect("stops");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poisoned_truncated_or_foreign_entry_is_a_miss() {
+    let Some((server, _folder)) = private_redis().await else { return };
+    with_database(async |database| {
+        let setup = Setup::seeded().redis(server.url()).with("CACHE_MEMORY_MB", "0");
+        let app = TestApp::start(&setup, database).await;
+        let shown = names(&app).await;
+        let mut session = session(server.url()).await;
+        let found = filled(&mut session, 23).await;
+        let whole: Vec<u8> = redis::cmd("GET").arg(&found[0]).query_async(&mut session).await.expect("bytes");
+        let half = &whole[..whole.len() / 2];
+        let poisons: [&[u8]; 6] = [b"", b"\0\xff garbage", half, b"{}\n{}", &whole, b"[1,2,3]\nnull"];
+        for (index, poison) in poisons.into_iter().enumerate() {
+            // The whole entry of one key under every other is foreign there.
+            for key in &found {
+                let () = redis::cmd("SET").arg(key).arg(poison).query_async(&mut session).await.expect("set");
+            }
+            let again = names(&app).await;
+            assert_eq!(again, shown, "poison {index}");
+        }
+        for key in &found {
+            let () = redis::cmd("DEL").arg(key).query_async(&mut session).await.expect("del");
+            let () = redis::cmd("LPUSH").arg(key).arg("x").query_async(&mut session).await.expect("push");
+        }
+        assert_eq!(names(&app).await, shown, "a value of another Redis type");
+        app.stop().await;
+    })
+    .await;
+    server.stop().await.expect("stops");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killing_redis_under_load_fails_no_read_and_its_return_is_noticed() {
+    let Some((server, folder)) = private_redis().await else { return };
+    with_database(async |database| {
+        // No memory, so that every read would go to Redis.
+        let setup = Setup::seeded().redis(server.url()).with("CACHE_MEMORY_MB", "0").with("REDIS_TIMEOUT_MS", "100");
+        let app = TestApp::start(&setup, database).await;
+        let shown = names(&app).await;
+        let reads = async {
+            for _ in 0..20 {
+                for read in join_all((0..10).map(|_| names(&app))).await {
+                    assert_eq!(read, shown);
+                }
+            }
+        };
+        let (killed, ()) = tokio::join!(server.kill(), reads);
+        killed.expect("killed");
+        // The time-out or the broken connection is noticed by a call.
+        while app.app.cache.redis().is_some_and(|r| r.is_connected()) {
+            assert_eq!(names(&app).await, shown);
+        }
+        let health = app.json("/health").await;
+        assert_eq!((health["status"].as_str(), health["cache"].as_str()), (Some("degraded"), Some("redis:error")));
+        app.json("/health/ready").await;
+        let back = RedisServer::start(&folder).await.expect("starts again");
+        connected(app.app.cache.redis().expect("configured")).await;
+        assert_eq!(names(&app).await, shown);
+        assert_eq!(app.json("/health").await["status"], "ok");
+        app.stop().await;
+        back.stop().await.expect("stops");
+    })
+    .await;
+}
