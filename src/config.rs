@@ -115,7 +115,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("LOG_FORMAT", "text", "text or json", "form of the log on standard error"),
     setting(
         "LOG_FILTER",
-        "info,sea_orm_migration=warn",
+        "info,sqlx=warn,sea_orm_migration=warn",
         "tracing directives, e.g. info,overlay=debug",
         "what is logged",
     ),
