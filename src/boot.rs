@@ -15,11 +15,20 @@ use crate::cache::{Cache, Redis, RedisConfig};
 use crate::coherence::{Clock, Feed, prune};
 use crate::config::Config;
 use crate::db::{self, Db};
-use crate::devstack::{DevStack, Options};
+use crate::devstack::{self, DevStack, Options};
 use crate::error::{Error, Result};
 use crate::telemetry;
 use crate::transport::graphql;
 use crate::transport::http::{Served, router};
+
+/// What the stores are opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A server, which has its private stores to itself: another one would lose them when the first one stops.
+    Serve,
+    /// A command that ends by itself.
+    Command,
+}
 
 /// PostgreSQL and Redis as they are found or started.
 pub struct Stores {
@@ -31,39 +40,47 @@ pub struct Stores {
 }
 
 impl Stores {
-    /// Takes the stores that the settings name, and starts private ones under `.overlay/` for those they do not.
+    /// Takes the stores that the settings name, and starts private ones under `.overlay/` for those they do not. Where a
+    /// server of this checkout runs already, a command uses that one's stores, and a second server is refused.
     ///
     /// # Errors
     /// `unavailable` with what to do, when a private PostgreSQL cannot be started.
-    pub async fn open(config: &Config) -> Result<Self> {
-        let (postgres, redis) = (config.database.is_none(), config.redis.is_none());
-        // A configured database is not a playground: Redis is then only used when it is configured too.
-        let private = if postgres {
-            let options = Options { postgres, redis, ..Options::new(private_root()) };
-            let stack = DevStack::start(&options).await;
-            Some(
-                stack
-                    .map_err(|e| Error::unavailable(format!("the private stores cannot be started: {e}")).because(e))?,
-            )
-        } else {
-            None
+    pub async fn open(config: &Config, purpose: Purpose) -> Result<Self> {
+        let wanted = Options {
+            postgres: config.database.is_none(),
+            redis: config.redis.is_none() && purpose == Purpose::Serve,
+            ..Options::new(private_root())
         };
-        let database = match (&config.database, private.as_ref().and_then(DevStack::pg_url)) {
-            (Some(database), _) => database.clone(),
-            (None, Some(url)) => db::Config { url: url.to_owned(), ..config.database_sizes.clone() },
-            (None, None) => return Err(Error::unavailable("the private PostgreSQL has no address")),
-        };
-        let private_redis = private.as_ref().and_then(DevStack::redis_url);
-        let redis = config
-            .redis
-            .clone()
-            .or_else(|| private_redis.map(|url| RedisConfig { url: url.to_owned(), timeout: config.redis_timeout }));
-        Ok(Self { database, redis, private })
+        let (mut pg_url, mut redis_url, mut private) = (None, None, None);
+        if wanted.postgres || wanted.redis {
+            match DevStack::start(&wanted).await {
+                Ok(stack) => {
+                    (pg_url, redis_url) = (stack.pg_url().map(str::to_owned), stack.redis_url().map(str::to_owned));
+                    private = Some(stack);
+                }
+                Err(devstack::Error::InUse { pg_url: Some(url), .. }) if purpose == Purpose::Command => {
+                    pg_url = Some(url)
+                }
+                // Redis alone is no reason not to start.
+                Err(error) if !wanted.postgres => tracing::warn!(%error, "no private Redis"),
+                Err(e) => {
+                    return Err(Error::unavailable(format!("the private stores cannot be started: {e}")).because(e));
+                }
+            }
+        }
+        let private_database = pg_url.map(|url| db::Config { url, ..config.database_sizes.clone() });
+        let database = config.database.clone().or(private_database);
+        let private_redis = redis_url.map(|url| RedisConfig { url, timeout: config.redis_timeout });
+        Ok(Self {
+            database: database.ok_or_else(|| Error::unavailable("the private PostgreSQL has no address"))?,
+            redis: config.redis.clone().or(private_redis),
+            private,
+        })
     }
 
     /// Whether the database is a private one of this checkout.
-    pub fn is_private(&self) -> bool {
-        self.private.is_some()
+    pub fn has_private_database(&self) -> bool {
+        self.private.as_ref().is_some_and(|stack| stack.pg_url().is_some())
     }
 
     /// Stops what was started.

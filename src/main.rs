@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
-use overlay::boot::{self, Server, Stores};
+use overlay::boot::{self, Purpose, Server, Stores};
 use overlay::config::{Config, SETTINGS};
 use overlay::db::{self, Db};
 use overlay::devstack::{DevStack, Options};
@@ -160,7 +160,11 @@ fn settings() -> Option<Config> {
 }
 
 async fn with_stores(config: &Config, command: Option<Command>) -> Result<()> {
-    let stores = Stores::open(config).await?;
+    let purpose = match command {
+        None | Some(Command::Serve { .. }) => Purpose::Serve,
+        Some(_) => Purpose::Command,
+    };
+    let stores = Stores::open(config, purpose).await?;
     let outcome = match command {
         Some(Command::Migrate { step }) => migrate(&stores, step).await,
         Some(Command::Seed) => seed_market(config, &stores).await,
@@ -187,7 +191,7 @@ async fn serve(config: &Config, stores: &Stores, seed_if_empty: bool, import: Op
         Some(_) => "Redis",
         None => "PROCESS MEMORY ONLY (no Redis: set REDIS_URL, or install redis-server)",
     };
-    let place = if stores.is_private() { "private, under .overlay/" } else { "as PG_URL says" };
+    let place = if stores.has_private_database() { "private, under .overlay/" } else { "as PG_URL says" };
     tracing::info!("PostgreSQL: {place}; cache: {redis}");
     tracing::info!("listening on http://{} (GraphiQL at /, catalogue at /listings, health at /health)", server.address);
     let background = import.map(|file| {

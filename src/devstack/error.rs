@@ -21,8 +21,12 @@ pub enum Error {
     InUse {
         /// The folder both want.
         root: PathBuf,
-        /// What the holder wrote into the lock file.
+        /// The holder, as it wrote itself into the lock file.
         pid: String,
+        /// Where its PostgreSQL listens, once it does.
+        pg_url: Option<String>,
+        /// Where its Redis listens, if it has one.
+        redis_url: Option<String>,
     },
     /// A folder that must be private belongs to another user, or is not a folder.
     #[error("{} is not a folder of user {user}: move it away", path.display())]

@@ -76,13 +76,14 @@ impl DevStack {
     async fn start_with(o: &Options, found: &Found) -> Result<DevStack, Error> {
         fs::create_dir_all(&o.root).at("make", &o.root)?;
         let root = fs::canonicalize(&o.root).at("resolve", &o.root)?;
-        let lock = Lock::take(&root)?;
+        let mut lock = Lock::take(&root)?;
         let home = Home::settle(&root)?;
         let postgres = if o.postgres { Some(Postgres::start(&home, found, o.durable).await?) } else { None };
         let redis = match &found.redis {
             Some(binary) if o.redis => Some(RedisServer::start_binary(&home, binary).await?),
             _ => None,
         };
+        lock.announce(postgres.as_ref().map(Postgres::url), redis.as_ref().map(RedisServer::url))?;
         Ok(DevStack { postgres, redis, _lock: lock })
     }
 
@@ -113,10 +114,11 @@ impl DevStack {
 }
 
 /// Proof that no other live process uses this checkout's servers. Children do not inherit it, so it
-/// ends with us even when they live on.
+/// ends with us even when they live on. The file tells who holds it and where the servers listen.
 #[derive(Debug)]
 struct Lock {
-    _file: File,
+    path: PathBuf,
+    file: File,
 }
 
 impl Lock {
@@ -127,14 +129,23 @@ impl Lock {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let mut pid = String::new();
-                file.read_to_string(&mut pid).at("read", &path)?;
-                return Err(Error::InUse { root: root.into(), pid: pid.trim().into() });
+                let mut text = String::new();
+                file.read_to_string(&mut text).at("read", &path)?;
+                let mut lines = text.lines().map(str::to_owned);
+                let pid = lines.next().unwrap_or_default();
+                let mut url = || lines.next().filter(|url| !url.is_empty());
+                return Err(Error::InUse { root: root.into(), pid, pg_url: url(), redis_url: url() });
             }
             Err(TryLockError::Error(e)) => return Err(e).at("lock", &path),
         }
         file.set_len(0).and_then(|()| file.rewind()).at("write", &path)?;
         writeln!(file, "{}", std::process::id()).at("write", &path)?;
-        Ok(Lock { _file: file })
+        Ok(Lock { path, file })
+    }
+
+    /// Tells other processes of this checkout where the servers listen.
+    fn announce(&mut self, pg_url: Option<&str>, redis_url: Option<&str>) -> Result<(), Error> {
+        let text = format!("{}\n{}\n", pg_url.unwrap_or_default(), redis_url.unwrap_or_default());
+        self.file.write_all(text.as_bytes()).at("write", &self.path)
     }
 }
