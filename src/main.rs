@@ -331,7 +331,7 @@ impl import::Progress for Bar {
         self.0.set_position(bytes);
         self.0.set_message(format!("{} added, {} known, {} refused", report.added, report.known, report.rejected));
         self.1 += 1;
-        if self.0.is_hidden() && self.1 % 10 == 0 {
+        if self.0.is_hidden() && self.1.is_multiple_of(10) {
             tracing::info!(lines = report.lines, added = report.added, refused = report.rejected, "importing");
         }
     }
@@ -350,7 +350,7 @@ async fn devstack(root: PathBuf, throw_away: bool, command: &[String]) -> Result
         child.env("REDIS_URL", url);
     }
     let status = child.status().await.map_err(|e| Error::invalid(format!("{}: {e}", command[0])));
-    stack.stop().await.map_err(|e| Error::internal(e))?;
+    stack.stop().await.map_err(Error::internal)?;
     let code = status?.code().and_then(|c| u8::try_from(c).ok()).unwrap_or(1);
     Ok(ExitCode::from(code))
 }

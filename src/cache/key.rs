@@ -86,7 +86,7 @@ impl Params {
             let digest = Sha256::digest(text.as_bytes());
             // Escaped text is ASCII, so any cut falls between characters.
             text.truncate(MAX_PARAMS - 69);
-            text.push_str("#");
+            text.push('#');
             for byte in digest {
                 write!(text, "{byte:02x}").expect("a String takes every write");
             }

@@ -30,8 +30,7 @@ pub fn start(db: Db, feed: &Arc<Feed>, retention: Duration) {
 
 async fn run(db: Db, feed: Weak<Feed>, retention: Duration) {
     let mut samples: VecDeque<(Instant, String, u64)> = VecDeque::new();
-    loop {
-        let Some((token, horizon)) = feed.upgrade().map(|f| f.clock().sample()) else { break };
+    while let Some((token, horizon)) = feed.upgrade().map(|f| f.clock().sample()) {
         if samples.front().is_some_and(|(_, known, _)| *known != token) {
             samples.clear();
         }

@@ -15,8 +15,8 @@ pub const MAX_LIMIT: u32 = 200;
 /// Rows on a page when nothing is said.
 pub const DEFAULT_LIMIT: u32 = 50;
 
-/// Longest cursor accepted, bytes.
-const MAX_CURSOR: usize = 2_048;
+/// Longest cursor accepted, bytes: enough for the longest name there can be.
+const MAX_CURSOR: usize = 8_192;
 
 /// An order that pages can follow: by a column, then ascending by identifier.
 #[derive(Debug, PartialEq, Eq, Hash)]

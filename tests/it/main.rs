@@ -2,6 +2,7 @@
 
 mod harness;
 
+mod binary;
 mod cache;
 mod coherence;
 mod graphql;

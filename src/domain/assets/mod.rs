@@ -180,7 +180,7 @@ impl Assets {
     }
 
     /// Keeps the assets that a page's statement brought along, so that reading them costs no second one.
-    fn primed(&self, moment: crate::coherence::Moment, rows: Vec<(Row<VersionId>, Asset)>) -> Vec<Row<VersionId>> {
+    fn primed(&self, moment: crate::coherence::Moment, rows: Vec<store::Found>) -> Vec<Row<VersionId>> {
         let (rows, assets): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
         let loaded = assets.into_iter().map(|asset| {
             let id = asset.version_id;

@@ -17,6 +17,9 @@ const COLUMNS: &str = "a.version_id, a.dataset_id, a.producer_id, a.name, a.desc
     coalesce((select array_agg(p.parent_version_id order by p.parent_version_id) from public.asset_parents p \
               where p.child_version_id = a.version_id), '{}') as parents";
 
+/// A row of a page, and the asset that the same statement brought along.
+pub(super) type Found = (Row<VersionId>, Asset);
+
 /// Above this many matches a text is common enough that walking the order's index finds a page sooner than sorting them.
 const COMMON: u32 = 2_000;
 
@@ -157,9 +160,7 @@ fn has_trigrams(text: &Option<String>) -> bool {
 }
 
 /// Pages of several scopes of one shape, in one statement: for each scope its rows, and the assets themselves.
-pub(super) async fn pages(
-    db: &Db, scopes: &[Scope], filter: &Filter, request: &Request,
-) -> Result<Vec<Vec<(Row<VersionId>, Asset)>>> {
+pub(super) async fn pages(db: &Db, scopes: &[Scope], filter: &Filter, request: &Request) -> Result<Vec<Vec<Found>>> {
     let names = scopes.iter().map(|s| match s {
         Scope::Catalogue => String::new(),
         Scope::Producer(id) => id.clone(),
@@ -212,7 +213,7 @@ pub(super) async fn pages(
 
 /// A page of the assets that match `text`, the best first: full text over name, description and tags, and names that
 /// are spelt alike.
-pub(super) async fn found(db: &Db, text: &str, request: &Request) -> Result<Vec<(Row<VersionId>, Asset)>> {
+pub(super) async fn found(db: &Db, text: &str, request: &Request) -> Result<Vec<Found>> {
     let ranked = Source { from: "ranked", id: "version_id", conditions: "" };
     let mut values: Vec<Value> = vec![text.into(), containing(text).into()];
     let inner = page::select(ranked, request, values.len() + 1);
@@ -276,7 +277,7 @@ impl FromQueryResult for PageRow {
     }
 }
 
-fn grouped(rows: Vec<PageRow>, groups: usize) -> Result<Vec<Vec<(Row<VersionId>, Asset)>>> {
+fn grouped(rows: Vec<PageRow>, groups: usize) -> Result<Vec<Vec<Found>>> {
     let mut out: Vec<Vec<_>> = std::iter::repeat_with(Vec::new).take(groups).collect();
     for PageRow { position, sort, asset } in rows {
         let asset = Asset::try_from(asset)?;

@@ -349,7 +349,6 @@ impl AssetQuery {
 
     /// Assets that match a text, the best first: words in name, description and tags, and names that are spelt alike.
     #[graphql(complexity = "cost(first, last, child_complexity).saturating_add(50)")]
-    #[expect(clippy::too_many_arguments, reason = "the arguments of a GraphQL field are its clients' words")]
     async fn search(
         &self, ctx: &Context<'_>, query: String, first: Option<i32>, after: Option<String>, last: Option<i32>,
         before: Option<String>,

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::mem::discriminant;
 use std::sync::Arc;
 
 use ::dataloader::BatchFn;
@@ -27,6 +28,9 @@ const ALL: usize = 1_000_000;
 /// Tries before a lost batch is given up.
 const TRIES: usize = 5;
 
+/// Whose page, and which.
+type PageKey = (Scope, Request);
+
 type Answer<V> = Result<Option<Arc<V>>>;
 
 /// What a batch needs.
@@ -42,7 +46,7 @@ pub(super) struct Loaders {
     pub(super) caller: Caller,
     assets: Loader<VersionId, Answer<Asset>, Batch>,
     manifests: Loader<VersionId, Answer<Document>, Batch>,
-    pages: Loader<(Scope, Request), Answer<Page<VersionId>>, Batch>,
+    pages: Loader<PageKey, Answer<Page<VersionId>>, Batch>,
     producers: Loader<String, Answer<Producer>, Batch>,
     prices: Loader<Priced, Answer<Price>, Batch>,
 }
@@ -140,12 +144,12 @@ impl BatchFn<Priced, Answer<Price>> for Batch {
     }
 }
 
-impl BatchFn<(Scope, Request), Answer<Page<VersionId>>> for Batch {
+impl BatchFn<PageKey, Answer<Page<VersionId>>> for Batch {
     /// The keys of one field have the same paging; those of several fields (aliases) are asked for one by one.
-    async fn load(&mut self, keys: &[(Scope, Request)]) -> HashMap<(Scope, Request), Answer<Page<VersionId>>> {
-        let mut groups: HashMap<(std::mem::Discriminant<Scope>, &Request), Vec<&(Scope, Request)>> = HashMap::new();
+    async fn load(&mut self, keys: &[PageKey]) -> HashMap<PageKey, Answer<Page<VersionId>>> {
+        let mut groups: HashMap<_, Vec<&PageKey>> = HashMap::new();
         for key in keys {
-            groups.entry((std::mem::discriminant(&key.0), &key.1)).or_default().push(key);
+            groups.entry((discriminant(&key.0), &key.1)).or_default().push(key);
         }
         let mut out = HashMap::new();
         for ((_, request), keys) in groups {

@@ -97,7 +97,6 @@ impl ProducerQuery {
     }
 
     /// Producers, by name unless told.
-    #[expect(clippy::too_many_arguments, reason = "the arguments of a GraphQL field are its clients' words")]
     #[graphql(complexity = "cost(first, last, child_complexity)")]
     async fn producers(
         &self, ctx: &Context<'_>, #[graphql(default_with = "ProducerOrder::NameAsc")] order_by: ProducerOrder,

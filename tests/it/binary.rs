@@ -1,0 +1,145 @@
+//! The binary itself: settings, start, import from a pipe, and an orderly end.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, Command, Output, Stdio};
+
+use reqwest::StatusCode;
+use serde_json::json;
+
+use crate::harness::with_database;
+
+/// The binary with a clean environment, in a folder of its own, so that no `.env` of a checkout is read.
+fn overlay(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
+    let folder = std::env::temp_dir().join(format!("overlay-it-{}", uuid::Uuid::new_v4().simple()));
+    std::fs::create_dir_all(&folder).expect("folder");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_overlay"));
+    command.args(arguments).current_dir(folder).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    // Nothing listens there: a server that was given a Redis starts none.
+    command.env("REDIS_URL", "redis://127.0.0.1:1").envs(settings.iter().copied());
+    command
+}
+
+fn ended(mut command: Command) -> (Output, String) {
+    let output = command.stdin(Stdio::null()).output().expect("runs");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output, told)
+}
+
+#[test]
+fn faulty_settings_stop_the_start_and_all_are_told_by_name() {
+    let settings = [
+        ("PG_URL", "postgres://u:hunter2@localhost/x"),
+        ("PG_POOL_MAX", "lots"),
+        ("CACHE_TTLS_JSON", "{\"assets\": \"soon\"}"),
+        ("BODY_SIZE_LIMIT", "-1"),
+        ("INGEST_API_KEYS", "hunter3"),
+    ];
+    let (output, told) = ended(overlay(&["serve"], &settings));
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    for name in ["PG_POOL_MAX", "1 to 1000", "CACHE_TTLS_JSON", "BODY_SIZE_LIMIT", "INGEST_API_KEYS"] {
+        assert!(told.contains(name), "{name} is not told: {told}");
+    }
+    assert!(!told.contains("hunter"), "{told}");
+}
+
+#[test]
+fn a_database_that_does_not_answer_is_told_without_its_password() {
+    let (output, told) = ended(overlay(&["migrate", "status"], &[("PG_URL", "postgres://u:hunter2@127.0.0.1:1/x")]));
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("the database cannot be reached"), "{told}");
+    assert!(!told.contains("hunter2"), "{told}");
+}
+
+/// A server that runs, and the rest of its log.
+struct Serving {
+    child: Child,
+    url: String,
+    log: BufReader<std::process::ChildStderr>,
+}
+
+impl Serving {
+    fn start(pg_url: &str) -> Self {
+        let mut command = overlay(&["serve", "--seed-if-empty"], &[("PG_URL", pg_url), ("OVERLAY_PORT", "0")]);
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("starts");
+        let mut log = BufReader::new(child.stderr.take().expect("piped"));
+        let mut told = String::new();
+        loop {
+            let mut line = String::new();
+            assert!(log.read_line(&mut line).expect("log") > 0, "ended before it listened: {told}");
+            if let Some((_, rest)) = line.split_once("listening on ") {
+                let url = rest.split_whitespace().next().expect("an address").to_owned();
+                return Self { child, url, log };
+            }
+            told += &line;
+        }
+    }
+
+    /// Ends it as an orchestrator would; answers the rest of its log.
+    fn terminate(mut self) -> String {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("is there");
+        let mut rest = String::new();
+        self.log.read_to_string(&mut rest).expect("log");
+        let status = self.child.wait().expect("ends");
+        assert!(status.success(), "{status}: {rest}");
+        rest
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_migrates_seeds_serves_without_redis_and_ends_in_order() {
+    with_database(async |database| {
+        let serving = Serving::start(&database.url);
+        let health = reqwest::get(format!("{}/health", serving.url)).await.expect("answer");
+        assert_eq!(health.status(), StatusCode::OK);
+        let health: serde_json::Value = health.json().await.expect("JSON");
+        assert_eq!((&health["status"], &health["cache"]), (&json!("degraded"), &json!("redis:error")));
+        let listing: serde_json::Value =
+            reqwest::get(format!("{}/listings", serving.url)).await.expect("answer").json().await.expect("JSON");
+        assert_eq!(listing["items"].as_array().map(Vec::len), Some(50), "the market was loaded");
+        let rest = serving.terminate();
+        assert!(rest.contains("stopping"), "{rest}");
+        assert!(!rest.contains("panicked"), "{rest}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_imports_from_a_pipe_and_names_the_rejects() {
+    with_database(async |database| {
+        let mut command = overlay(&["import", "jsonl", "-", "--rejects", "refused.jsonl"], &[("PG_URL", &database.url)]);
+        let folder = command.get_current_dir().expect("set").to_owned();
+        let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+        let manifest = json!({
+            "type": "datasetVersionManifest", "datasetId": "pipe/one", "description": "",
+            "content": {"contentHash": "e".repeat(64)},
+            "provenance": {"createdAt": "2026-01-01T00:00:00Z", "producer": {"identityKey": format!("03{}", "d".repeat(64))}},
+        });
+        write!(child.stdin.take().expect("piped"), "{manifest}\nnonsense\n").expect("written");
+        let output = child.wait_with_output().expect("ends");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{told}");
+        assert!(told.contains("1 added") && told.contains("1 refused") && told.contains("refused.jsonl"), "{told}");
+        let refused = std::fs::read_to_string(folder.join("refused.jsonl")).expect("is there");
+        assert!(refused.contains("\"line\":2"), "{refused}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn resetting_asks_first_and_status_tells() {
+    with_database(async |database| {
+        let pg = [("PG_URL", database.url.as_str())];
+        let (output, told) = ended(overlay(&["migrate", "reset"], &pg));
+        assert!(!output.status.success() && told.contains("--yes"), "{told}");
+        let (output, _) = ended(overlay(&["migrate", "down", "100"], &pg));
+        assert!(output.status.success());
+        let (output, _) = ended(overlay(&["migrate", "status"], &pg));
+        let listed = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(listed.contains("missing  m0001") && !listed.contains("applied"), "{listed}");
+        let (output, _) = ended(overlay(&["migrate", "up"], &pg));
+        let listed = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(listed.contains("applied  m0001") && !listed.contains("missing"), "{listed}");
+    })
+    .await;
+}
