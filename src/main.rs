@@ -101,7 +101,9 @@ enum Import {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    // Four times the default stack: a query's parser and executor call themselves for each level of nesting, which is
+    // bounded, but not by them. Unused stack is address space only.
+    let runtime = match tokio::runtime::Builder::new_multi_thread().thread_stack_size(8 << 20).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("overlay: the runtime cannot be started: {error}");

@@ -10,6 +10,8 @@ pub(super) const MAX_NESTING: usize = 64;
 pub(super) fn nests_sanely(query: &str) -> bool {
     let bytes = query.as_bytes();
     let (mut at, mut depth) = (0, 0usize);
+    // Once a block string finds no end, no later one can: looking again each time would take quadratic time.
+    let mut block_strings_end = true;
     while let Some(byte) = bytes.get(at) {
         at += 1;
         match byte {
@@ -22,7 +24,12 @@ pub(super) fn nests_sanely(query: &str) -> bool {
             // More closing than opening is the parser's to refuse.
             b'}' | b']' | b')' => depth = depth.saturating_sub(1),
             b'#' => at += bytes[at..].iter().take_while(|b| !matches!(b, b'\n' | b'\r')).count(),
-            b'"' if bytes[at..].starts_with(b"\"\"") => at = block_string_end(bytes, at + 2),
+            b'"' if bytes[at..].starts_with(b"\"\"") => {
+                let end = if block_strings_end { block_string_end(bytes, at + 2) } else { None };
+                block_strings_end = end.is_some();
+                // Without an end the parser takes the first two quotes for an empty string, and what follows counts.
+                at = end.unwrap_or(at + 1);
+            }
             b'"' => at = string_end(bytes, at),
             _ => {}
         }
@@ -44,17 +51,18 @@ fn string_end(bytes: &[u8], mut at: usize) -> usize {
     at.min(bytes.len())
 }
 
-fn block_string_end(bytes: &[u8], mut at: usize) -> usize {
+/// The place after a block string's closing quotes, if it has any.
+fn block_string_end(bytes: &[u8], mut at: usize) -> Option<usize> {
     while at < bytes.len() {
         if bytes[at..].starts_with(b"\\\"\"\"") {
             at += 4;
         } else if bytes[at..].starts_with(b"\"\"\"") {
-            return at + 3;
+            return Some(at + 3);
         } else {
             at += 1;
         }
     }
-    at
+    None
 }
 
 #[cfg(test)]
@@ -80,5 +88,21 @@ mod tests {
         }
         assert!(!nests_sanely(&format!("\"unclosed \n {many}")));
         assert!(nests_sanely(&format!("\"{}", "\\".repeat(99))));
+    }
+
+    /// The parser reads an unclosed block string as an empty string and goes on: what seems to be inside is not.
+    #[test]
+    fn an_unclosed_block_string_hides_nothing() {
+        let many = "{a:".repeat(100);
+        for hidden in [format!("\"\"\" \",{many}"), format!("\"\"\"\"{many}"), format!("\"\"\"\\\"\"\"{many}")] {
+            assert!(!nests_sanely(&format!("{{ a(x: [{hidden}")), "{hidden}");
+        }
+        assert!(nests_sanely(&format!("\"\"\"{many}\"\"\"")));
+    }
+
+    /// A quarter of a megabyte of what looks like block strings is one pass, not one a string.
+    #[test]
+    fn escaped_block_quotes_take_linear_time() {
+        assert!(nests_sanely(&"\\\"\"\" ".repeat(1 << 18)));
     }
 }
