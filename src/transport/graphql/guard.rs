@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn an_unclosed_block_string_hides_nothing() {
         let many = "{a:".repeat(100);
-        for hidden in [format!("\"\"\" \",{many}"), format!("\"\"\"\"{many}"), format!("\"\"\"\\\"\"\"{many}")] {
+        for hidden in [format!("\"\"\" \",{many}"), format!("\"\"\"\"{many}"), format!("\"\"\"\\\"\"\"\"{many}")] {
             assert!(!nests_sanely(&format!("{{ a(x: [{hidden}")), "{hidden}");
         }
         assert!(nests_sanely(&format!("\"\"\"{many}\"\"\"")));
