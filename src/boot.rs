@@ -2,7 +2,6 @@
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use overlay_migration::{Migrator, MigratorTrait};
@@ -49,7 +48,7 @@ impl Stores {
         let wanted = Options {
             postgres: config.database.is_none(),
             redis: config.redis.is_none() && purpose == Purpose::Serve,
-            ..Options::new(private_root())
+            ..Options::new(&config.home)
         };
         let (mut pg_url, mut redis_url, mut private) = (None, None, None);
         if wanted.postgres || wanted.redis {
@@ -93,22 +92,28 @@ impl Stores {
     }
 }
 
-/// Where private stores live: `.overlay` in the working directory, or what `OVERLAY_HOME` says.
-pub fn private_root() -> PathBuf {
-    std::env::var_os("OVERLAY_HOME").map_or_else(|| PathBuf::from(".overlay"), PathBuf::from)
-}
+/// The lock under which the schema is changed; the number is arbitrary and ours.
+const MIGRATION_LOCK: i64 = 5_717_354_854;
 
-/// Brings the schema up to date.
+/// Brings the schema up to date. Servers that start together take turns.
 ///
 /// # Errors
 /// What the database answers.
 pub async fn migrate(db: &Db) -> Result<()> {
-    let missing = Migrator::get_pending_migrations(db.pool()).await?.len();
-    Migrator::up(db.pool(), None).await?;
-    if missing > 0 {
-        tracing::info!("brought the schema up to date: {missing} steps");
-    }
-    Ok(())
+    let work = async {
+        let missing = Migrator::get_pending_migrations(db.pool()).await?.len();
+        if missing > 0 {
+            Migrator::up(db.pool(), None).await?;
+            tracing::info!("brought the schema up to date: {missing} steps");
+        }
+        Ok(())
+    };
+    db.exclusively("db.migrate", MIGRATION_LOCK, work).await
+}
+
+/// The database with time for upkeep: migrations and imports run statements that no request may.
+pub fn upkeep(database: &db::Config) -> db::Config {
+    db::Config { pool_min: 0, pool_max: 2, statement_timeout: std::time::Duration::from_secs(600), ..database.clone() }
 }
 
 /// The rooms over open stores.
@@ -164,6 +169,7 @@ impl Server {
         if tokio::time::timeout(std::time::Duration::from_secs(10), self.done).await.is_err() {
             tracing::warn!("some requests were cut off");
         }
+        self.app.feed.stop();
         self.app.db.clone().close().await;
     }
 }

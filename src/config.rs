@@ -61,6 +61,7 @@ pub const SETTINGS: &[Setting] = &[
         "redis://, rediss:// or redis+unix:// URL",
         "Redis; without it a private one, or process memory alone",
     ),
+    setting("OVERLAY_HOME", ".overlay", "a folder", "where private PostgreSQL and Redis keep their files"),
     setting("REDIS_TIMEOUT_MS", "25", "1 to 10000", "longest wait for Redis; then PostgreSQL is asked"),
     setting("USE_REDIS_BUNDLES", "true", "true or false", "whether bundles are kept in Redis"),
     setting(
@@ -73,7 +74,12 @@ pub const SETTINGS: &[Setting] = &[
     setting("SWR_ENABLE", "true", "true or false", "serve values past their TTL while they are refreshed"),
     setting("FEED_POLL_MS", "5", "1 to 1000", "pause between polls of the change feed while there is traffic"),
     setting("FEED_RETENTION_SEC", "900", "60 to 86400", "how long changes are kept in the feed"),
-    setting("MAX_STALENESS_MS", "1000", "50 to 600000", "age of the feed above which caches are bypassed"),
+    setting(
+        "MAX_STALENESS_MS",
+        "1000",
+        "100 to 600000, at least twice FEED_POLL_MS",
+        "age of the feed above which caches are bypassed",
+    ),
     setting("CONSISTENCY_DEFAULT", "bounded", "bounded or strong", "what a request without Overlay-Consistency gets"),
     setting("OVERLAY_HOST", "127.0.0.1", "an IP address", "address to listen on"),
     setting("OVERLAY_PORT", "8788", "0 to 65535", "port to listen on; PORT is read when this is not set"),
@@ -209,6 +215,8 @@ pub struct Config {
     pub market: Market,
     /// The log.
     pub log: Log,
+    /// Where private stores keep their files.
+    pub home: std::path::PathBuf,
     /// Template for a private database's configuration: its pool sizes and time-outs.
     pub database_sizes: db::Config,
     /// Template for a private Redis's configuration.
@@ -221,12 +229,18 @@ impl Config {
     /// # Errors
     /// Every fault found.
     pub fn from_env() -> Result<Self, Vec<Fault>> {
-        if let Err(cause) = dotenvy::dotenv()
-            && !cause.not_found()
-        {
-            return Err(vec![Fault { name: ".env", message: format!("cannot be read: {cause}") }]);
-        }
-        Self::read(&|name| std::env::var(name).ok())
+        let file = std::path::Path::new(".env");
+        // The fault's own text quotes the line, which may hold a password.
+        let message = match dotenvy::from_path(file) {
+            Err(dotenvy::Error::LineParse(line, _)) => {
+                let text = std::fs::read_to_string(file).unwrap_or_default();
+                let number = text.lines().position(|l| l.trim() == line.trim()).map_or(0, |at| at + 1);
+                format!("line {number} cannot be read: write NAME=value, and quotes round a value that holds spaces")
+            }
+            Err(cause) if !cause.not_found() => "cannot be read".to_owned(),
+            _ => return Self::read(&|name| std::env::var(name).ok()),
+        };
+        Err(vec![Fault { name: ".env", message }])
     }
 
     /// Reads the settings from `get`, which answers a variable's value.
@@ -246,16 +260,21 @@ impl Config {
         let memory_mb: u64 = r.number("CACHE_MEMORY_MB", 0, 1_048_576);
         let feed = coherence::Config { busy: r.ms("FEED_POLL_MS", 1, 1_000), ..Default::default() };
         let feed = coherence::Config { idle: feed.idle.max(feed.busy), ..feed };
+        let max_staleness = r.ms("MAX_STALENESS_MS", 100, 600_000);
+        if max_staleness < feed.busy * 2 {
+            r.fault("MAX_STALENESS_MS");
+        }
         let config = Self {
             database: url.map(|url| db::Config { url, ..database_sizes.clone() }),
             redis,
             cache: cache::Config { memory_bytes: memory_mb << 20, ttls },
             feed,
             feed_retention: Duration::from_secs(r.number("FEED_RETENTION_SEC", 60, 86_400)),
-            max_staleness: r.ms("MAX_STALENESS_MS", 50, 600_000),
+            max_staleness,
             http: http(&mut r),
             market: market(&mut r),
             log: Log { json: r.choice("LOG_FORMAT", &["text", "json"]) == "json", filter: r.value("LOG_FILTER") },
+            home: r.value("OVERLAY_HOME").into(),
             database_sizes,
             redis_timeout,
         };

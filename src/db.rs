@@ -175,6 +175,30 @@ impl Db {
         }
     }
 
+    /// Runs `work` while no other process runs what it guards with the same `lock`.
+    ///
+    /// # Errors
+    /// What `work` answers, or as [`Self::all`].
+    pub async fn exclusively<T>(
+        &self, name: &'static str, lock: i64, work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        // The lock belongs to the session, and ends with it however this ends.
+        let session = async {
+            let mut session = self.pool.get_postgres_connection_pool().acquire().await.map_err(sqlx_error)?.detach();
+            let sql = format!("select pg_advisory_lock({lock})");
+            sea_orm::sqlx::Executor::execute(&mut session, sea_orm::sqlx::AssertSqlSafe(sql))
+                .await
+                .map_err(sqlx_error)?;
+            Ok(session)
+        };
+        let session = self.observed(name, session).await?;
+        let outcome = work.await;
+        if let Err(cause) = sea_orm::sqlx::Connection::close(session).await {
+            tracing::debug!(%cause, "a session did not close in order");
+        }
+        outcome
+    }
+
     /// How the pool stands.
     pub fn pool_stats(&self) -> PoolStats {
         let pool = self.pool.get_postgres_connection_pool();

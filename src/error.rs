@@ -37,6 +37,9 @@ pub struct Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
+    /// Code of an error by which PostgreSQL refused data.
+    pub const REFUSED: &str = "refused-by-database";
+
     /// An error of `kind` with a stable kebab-case `code` and a message for the caller.
     pub fn new(kind: Kind, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self { kind, code, message: message.into(), hint: None, inside: None }
@@ -136,6 +139,11 @@ impl From<sea_orm::DbErr> for Error {
                     // query_canceled is what statement_timeout raises.
                     Some("57014") => {
                         return Self::new(Kind::Timeout, "timeout", "the query took too long").because(cause);
+                    }
+                    // Classes 22 and 23: a value or a row the schema does not allow; 54: beyond a limit; P0001: a trigger
+                    // said no. The data is at fault, not the statement.
+                    Some(code) if ["22", "23", "54", "P0001"].iter().any(|class| code.starts_with(class)) => {
+                        return Self::new(Kind::Invalid, Self::REFUSED, "the database refuses the data").because(cause);
                     }
                     // Class 57P: shutting down, starting up. Class 53: out of resources. Class 08: connection.
                     Some(code) => code.starts_with("57P") || code.starts_with("53") || code.starts_with("08"),

@@ -1,22 +1,21 @@
 //! The command line.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
-use overlay::boot::{self, Purpose, Server, Stores};
+use overlay::boot::{self, Purpose, Server, Stores, upkeep};
 use overlay::config::{Config, SETTINGS};
-use overlay::db::{self, Db};
+use overlay::db::Db;
 use overlay::devstack::{DevStack, Options};
 use overlay::error::{Error, Result};
-use overlay::flows::{import, seed};
+use overlay::flows::seed;
 use overlay::transport::graphql;
 use overlay::{app::App, telemetry};
 use overlay_migration::{Migrator, MigratorTrait};
-use sha2::{Digest, Sha256};
+
+#[path = "main/import.rs"]
+mod import;
 
 /// Overlay: the read and trust server of a data-asset marketplace.
 #[derive(Parser)]
@@ -96,6 +95,9 @@ enum Import {
         /// Where refused lines go, with number and reason; beside the file by default.
         #[arg(long)]
         rejects: Option<PathBuf>,
+        /// Begin at the first line, also of a file that was imported before.
+        #[arg(long)]
+        from_start: bool,
     },
 }
 
@@ -115,8 +117,13 @@ fn main() -> ExitCode {
         Err(error) => {
             eprintln!("overlay: {}", error.message());
             let mut cause: Option<&dyn std::error::Error> = error.inside().map(|e| e as _);
+            let mut told = String::new();
             while let Some(inner) = cause {
-                eprintln!("  because: {inner}");
+                // Many errors say what their source says.
+                if !told.contains(&inner.to_string()) {
+                    told = inner.to_string();
+                    eprintln!("  because: {told}");
+                }
                 cause = inner.source();
             }
             ExitCode::FAILURE
@@ -162,6 +169,8 @@ fn settings() -> Option<Config> {
 }
 
 async fn with_stores(config: &Config, command: Option<Command>) -> Result<()> {
+    // First of all, so that what happens before the listener starts is counted too.
+    telemetry::metrics()?;
     let purpose = match command {
         None | Some(Command::Serve { .. }) => Purpose::Serve,
         Some(_) => Purpose::Command,
@@ -170,8 +179,8 @@ async fn with_stores(config: &Config, command: Option<Command>) -> Result<()> {
     let outcome = match command {
         Some(Command::Migrate { step }) => migrate(&stores, step).await,
         Some(Command::Seed) => seed_market(config, &stores).await,
-        Some(Command::Import { format: Import::Jsonl { file, rejects } }) => {
-            import_file(&stores, &file, rejects.as_deref()).await
+        Some(Command::Import { format: Import::Jsonl { file, rejects, from_start } }) => {
+            import_file(&stores, &file, rejects.as_deref(), from_start).await
         }
         Some(Command::Serve { seed_if_empty, import }) => serve(config, &stores, seed_if_empty, import).await,
         _ => serve(config, &stores, false, None).await,
@@ -181,6 +190,9 @@ async fn with_stores(config: &Config, command: Option<Command>) -> Result<()> {
 }
 
 async fn serve(config: &Config, stores: &Stores, seed_if_empty: bool, import: Option<PathBuf>) -> Result<()> {
+    if let Some(file) = &import {
+        import::opened(file)?;
+    }
     let db = Db::connect(&upkeep(&stores.database)).await?;
     boot::migrate(&db).await?;
     db.close().await;
@@ -199,7 +211,7 @@ async fn serve(config: &Config, stores: &Stores, seed_if_empty: bool, import: Op
     let background = import.map(|file| {
         let database = stores.database.clone();
         tokio::spawn(async move {
-            if let Err(error) = import_into(&database, &file, None).await {
+            if let Err(error) = import::into(&database, &file, None).await {
                 tracing::error!(?error, file = %file.display(), "the import stopped; a restart goes on where it ended");
             }
         })
@@ -210,11 +222,6 @@ async fn serve(config: &Config, stores: &Stores, seed_if_empty: bool, import: Op
     }
     server.stop().await;
     Ok(())
-}
-
-/// The database with time for upkeep: migrations and imports run statements that no request may.
-fn upkeep(database: &db::Config) -> db::Config {
-    db::Config { pool_min: 0, pool_max: 2, statement_timeout: std::time::Duration::from_secs(600), ..database.clone() }
 }
 
 async fn migrate(stores: &Stores, step: Migrate) -> Result<()> {
@@ -247,96 +254,14 @@ async fn seed_market(config: &Config, stores: &Stores) -> Result<()> {
     Ok(())
 }
 
-async fn import_file(stores: &Stores, file: &Path, rejects: Option<&Path>) -> Result<()> {
+async fn import_file(stores: &Stores, file: &Path, rejects: Option<&Path>, from_start: bool) -> Result<()> {
     let db = Db::connect(&upkeep(&stores.database)).await?;
     boot::migrate(&db).await?;
+    if from_start {
+        import::forget(&db, file).await?;
+    }
     db.close().await;
-    import_into(&stores.database, file, rejects).await
-}
-
-async fn import_into(database: &db::Config, file: &Path, rejects: Option<&Path>) -> Result<()> {
-    let db = Db::connect(&upkeep(database)).await?;
-    let named = |e: std::io::Error| Error::invalid(format!("{}: {e}", file.display()));
-    let (source, bytes, input): (Option<String>, u64, Box<dyn BufRead + Send>) = if file == Path::new("-") {
-        (None, 0, Box::new(BufReader::new(std::io::stdin())))
-    } else {
-        let mut hash = Sha256::new();
-        let bytes =
-            std::io::copy(&mut File::open(file).map_err(named)?, &mut DigestWriter(&mut hash)).map_err(named)?;
-        let hex = hash.finalize().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
-        (
-            Some(format!("sha256:{hex}")),
-            bytes,
-            Box::new(BufReader::with_capacity(1 << 20, File::open(file).map_err(named)?)),
-        )
-    };
-    let rejects_at = match rejects {
-        Some(path) => path.to_owned(),
-        None if source.is_some() => file.with_extension("rejects.jsonl"),
-        None => PathBuf::from("stdin.rejects.jsonl"),
-    };
-    let rejects_named = |e: std::io::Error| Error::invalid(format!("{}: {e}", rejects_at.display()));
-    let mut rejects = File::options().create(true).append(true).open(&rejects_at).map_err(rejects_named)?;
-    let begun = std::time::Instant::now();
-    let mut bar = Bar::new(bytes);
-    let report = import::jsonl(&db, input, source.as_deref(), &mut rejects, &mut bar).await?;
-    bar.0.finish_and_clear();
-    if rejects.metadata().is_ok_and(|m| m.len() == 0) {
-        std::fs::remove_file(&rejects_at).map_err(rejects_named)?;
-    }
-    let seconds = begun.elapsed().as_secs_f64();
-    tracing::info!(
-        "imported {}: {} lines ({} done before), {} added, {} known, {} refused, {seconds:.1} s, {:.0} lines/s{}",
-        file.display(),
-        report.lines,
-        report.resumed_after,
-        report.added,
-        report.known,
-        report.rejected,
-        (report.lines - report.resumed_after.min(report.lines)) as f64 / seconds.max(0.001),
-        if report.rejected > 0 { format!("; refused lines are in {}", rejects_at.display()) } else { String::new() },
-    );
-    db.close().await;
-    Ok(())
-}
-
-struct DigestWriter<'a>(&'a mut Sha256);
-
-impl std::io::Write for DigestWriter<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-/// A progress bar on a terminal, a line every ten batches elsewhere.
-struct Bar(ProgressBar, u64);
-
-impl Bar {
-    fn new(bytes: u64) -> Self {
-        let bar = match bytes {
-            _ if !std::io::stderr().is_terminal() => ProgressBar::hidden(),
-            0 => ProgressBar::new_spinner(),
-            bytes => ProgressBar::new(bytes),
-        };
-        let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {eta} left, {msg}");
-        Self(bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())), 0)
-    }
-}
-
-impl import::Progress for Bar {
-    fn at(&mut self, bytes: u64, report: &import::Report) {
-        self.0.set_position(bytes);
-        self.0.set_message(format!("{} added, {} known, {} refused", report.added, report.known, report.rejected));
-        self.1 += 1;
-        if self.0.is_hidden() && self.1.is_multiple_of(10) {
-            tracing::info!(lines = report.lines, added = report.added, refused = report.rejected, "importing");
-        }
-    }
+    import::into(&stores.database, file, rejects).await
 }
 
 async fn devstack(root: PathBuf, throw_away: bool, command: &[String]) -> Result<ExitCode> {

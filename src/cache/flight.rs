@@ -105,20 +105,27 @@ impl Flight {
 
     /// Hands the landings out; `landings` is in the order of [`Self::legs`].
     pub(super) fn land(self, landings: Vec<Landing>) {
+        // Closed first: who finds a landing too old for it and boards again must not find this flight again.
+        self.close();
         for (leg, landing) in self.legs.iter().zip(landings) {
             leg.sender.send_replace(Some(landing));
         }
     }
-}
 
-impl Drop for Flight {
-    fn drop(&mut self) {
+    /// Takes no more passengers.
+    fn close(&self) {
         let mut open = self.flights.open();
         for leg in &self.legs {
             if open.get(&leg.key).is_some_and(|o| o.number == self.number) {
                 open.remove(&leg.key);
             }
         }
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
@@ -147,6 +154,28 @@ mod tests {
             assert!(seat.landed().await.is_none());
         }
         assert_eq!(flights.len(), 0);
+    }
+
+    /// A passenger that must go again, because the value changed since the flight took off, gets another flight.
+    #[tokio::test]
+    async fn who_boards_after_a_landing_gets_another_flight() {
+        let flights = Arc::new(Flights::default());
+        let (seats, flight) = flights.board(keys(&["a"]));
+        let flight = flight.expect("mine");
+        let again = tokio::spawn({
+            let flights = flights.clone();
+            async move {
+                let first = seats.into_iter().next().expect("a seat");
+                let number = first.number;
+                assert!(first.landed().await.expect("landed").is_err());
+                let (seats, flight) = flights.board(keys(&["a"]));
+                (number, seats[0].number, flight.is_some())
+            }
+        });
+        // However the two threads interleave, the landing is seen only once the flight is closed.
+        flight.land(vec![Err(Error::not_found("x"))]);
+        let (first, second, mine) = again.await.expect("no panic");
+        assert!(second > first && mine);
     }
 
     #[tokio::test]

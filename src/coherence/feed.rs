@@ -23,12 +23,18 @@ const POLL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Reads from `$1` on (never below what is pruned), newest first; the horizon is on every row, and there is always one.
 const POLL: &str = "\
-    select pg_snapshot_xmin(pg_current_snapshot())::text as horizon, e.token::text as token, \
+    select pg_snapshot_xmin(pg_current_snapshot())::text as horizon, \
+           pg_snapshot_xmax(pg_current_snapshot())::text as next, e.token::text as token, \
            e.pruned_below::text as pruned_below, c.xid::text as xid, c.tags \
     from (select 1) as one \
     left join public.cache_epoch e on true \
     left join lateral (select xid, tags from public.change_log \
                        where xid >= $1::text::xid8 order by xid desc limit 200000) c on true";
+
+/// Ends a history that is not this database's: a dump that was restored into a cluster with smaller transaction ids
+/// carries marks from a future that may never come, and nothing below them could be vouched for.
+const DISOWN: &str = "update public.cache_epoch set token = gen_random_uuid(), pruned_below = '0'; \
+    delete from public.change_log where xid >= pg_snapshot_xmax(pg_current_snapshot())";
 
 /// A database that was cloned from a template, or restored from a dump beside its original, carries the original's token:
 /// the identifiers of database and table tell them apart.
@@ -54,6 +60,7 @@ impl Default for Config {
 #[derive(FromQueryResult)]
 struct PollRow {
     horizon: String,
+    next: String,
     token: Option<String>,
     pruned_below: Option<String>,
     xid: Option<String>,
@@ -76,6 +83,7 @@ pub struct Feed {
     demand: Notify,
     traffic: AtomicBool,
     polls: AtomicU64,
+    stopping: AtomicBool,
 }
 
 impl Feed {
@@ -92,6 +100,7 @@ impl Feed {
             demand: Notify::new(),
             traffic: AtomicBool::new(false),
             polls: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
         });
         feed.poll(&connection).await?;
         tokio::spawn(run(Arc::downgrade(&feed), connection, config));
@@ -106,6 +115,12 @@ impl Feed {
     /// Polls taken so far.
     pub fn polls(&self) -> u64 {
         self.polls.load(Ordering::Relaxed)
+    }
+
+    /// Polls no more: the database is about to go.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.demand.notify_one();
     }
 
     /// Waits until reads are as fresh as `consistency` asks.
@@ -185,6 +200,9 @@ async fn run(feed: std::sync::Weak<Feed>, connection: DatabaseConnection, config
         let pause = if last_traffic.elapsed() < Duration::from_secs(1) { config.busy } else { config.idle };
         // An early wake-up is the point: a timeout here is the normal case.
         let _elapsed = tokio::time::timeout(pause, feed.demand.notified()).await;
+        if feed.stopping.load(Ordering::SeqCst) {
+            break;
+        }
         match feed.poll(&connection).await {
             Ok(()) if failing => {
                 failing = false;
@@ -215,8 +233,8 @@ struct Polled {
 
 impl Polled {
     async fn read(connection: &DatabaseConnection, from: u64) -> Result<Self> {
-        // Twice at most: an empty `cache_epoch` means that history begins anew, and whoever finds it so names it.
-        for _ in 0..2 {
+        // Few times at most: an empty `cache_epoch` means that history begins anew, and whoever finds it so names it.
+        for _ in 0..3 {
             let statement = Statement::from_sql_and_values(DbBackend::Postgres, POLL, [from.to_string().into()]);
             let rows = connection.query_all_raw(statement).await?;
             let rows: Vec<PollRow> =
@@ -228,15 +246,21 @@ impl Polled {
                     .await?;
                 continue;
             };
-            let (horizon, pruned_below) = (number(&first.horizon)?, number(pruned_below)?);
+            let (horizon, next) = (number(&first.horizon)?, number(&first.next)?);
+            let pruned_below = number(pruned_below)?;
             let changes = rows
                 .into_iter()
                 .filter_map(|row| Some((row.xid?, row.tags?)))
                 .map(|(xid, tags)| Ok((number(&xid)?, tags)))
-                .collect::<Result<_>>()?;
+                .collect::<Result<Vec<_>>>()?;
+            if pruned_below > next || changes.iter().any(|(xid, _)| *xid >= next) {
+                tracing::warn!(pruned_below, next, "the change feed holds another database's history: beginning anew");
+                connection.execute_unprepared(DISOWN).await?;
+                continue;
+            }
             return Ok(Self { horizon, token, pruned_below, changes });
         }
-        Err(Error::internal("the epoch token vanished twice"))
+        Err(Error::internal("the epoch token vanished again and again"))
     }
 
     /// The epoch this poll belongs to. The server is asked for its identity only when the token is not the known one.

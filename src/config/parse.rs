@@ -61,7 +61,11 @@ impl<'a> Reader<'a> {
 
     pub(super) fn fault_because(&mut self, name: &'static str, message: String) {
         let name = self.renamed.iter().find(|(to, _)| *to == name).map_or(name, |(_, from)| *from);
-        self.faults.push(Fault { name, message });
+        let fault = Fault { name, message };
+        // A setting that two checks find wrong is told once.
+        if !self.faults.contains(&fault) {
+            self.faults.push(fault);
+        }
     }
 
     /// Notes a fault when the setting is given and does not pass.
@@ -164,8 +168,10 @@ fn encode(text: &str) -> String {
     })
 }
 
-pub(super) fn has_scheme(url: &str, schemes: &[&str]) -> bool {
-    url.trim().split_once("://").is_some_and(|(scheme, rest)| schemes.contains(&scheme) && !rest.is_empty())
+pub(super) fn has_scheme(text: &str, schemes: &[&str]) -> bool {
+    let has_rest = text.trim().split_once("://").is_some_and(|(_, rest)| !rest.is_empty());
+    // Parsed whole: who uses the URL later would quote it, password and all, when it cannot.
+    has_rest && url::Url::parse(text.trim()).is_ok_and(|url| schemes.contains(&url.scheme()))
 }
 
 pub(super) fn object_of(text: &str, passes: impl Fn(&Value) -> bool) -> bool {

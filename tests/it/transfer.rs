@@ -134,6 +134,9 @@ async fn an_import_that_was_cut_off_goes_on_and_ends_like_a_clean_one() {
         let (resumed, _) = import(app, lines.as_bytes(), source).await;
         let resumed = resumed.expect("goes on");
         assert_eq!((resumed.resumed_after, resumed.added), (4_000, 1_000));
+        let noted =
+            app.rows("select lines_done || ' ' || rows_in || ' ' || rejected || ' ' || finished from import_progress");
+        assert_eq!(noted.await, ["5000 5000 0 true"]);
         let shown = app.rows("select to_jsonb(t) - 'updated_at' || '{}' #>> '{}' from assets t order by version_id");
         assert_eq!(shown.await, clean);
         assert_eq!(count(app, "asset_parents").await, "4999");
@@ -141,18 +144,35 @@ async fn an_import_that_was_cut_off_goes_on_and_ends_like_a_clean_one() {
     .await;
 }
 
-/// A batch that the database refuses leaves nothing behind, not even the note that it was done.
+/// A line that the database refuses is refused alone, wholly, and by its number.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_that_fails_is_not_half_applied() {
+async fn what_the_database_refuses_is_refused_line_by_line() {
     with(Setup::empty(), async |app| {
         app.sql(
-            "create function refuse() returns trigger language plpgsql as $$ begin raise exception 'no'; end $$; \
+            "create function refuse() returns trigger language plpgsql as $$ begin raise exception 'no such parent'; end $$; \
              create trigger refuse before insert on asset_parents for each row execute function refuse()",
         )
         .await;
-        let (outcome, _) = import(app, chain(10).join("\n").as_bytes(), Some("test:refused")).await;
+        let (outcome, rejects) = import(app, chain(10).join("\n").as_bytes(), Some("test:refused")).await;
+        let report = outcome.expect("goes on");
+        assert_eq!((report.added, report.rejected), (1, 9), "only the first has no parent");
+        assert!(rejects.lines().all(|line| line.contains("no such parent")), "{rejects}");
+        assert!(rejects.starts_with(r#"{"line":2,"#), "{rejects}");
+        assert_eq!(count(app, "assets").await, "1", "no half of a line");
+        let noted = app.rows("select lines_done || ' ' || rejected || ' ' || finished from import_progress");
+        assert_eq!(noted.await, ["10 9 true"]);
+    })
+    .await;
+}
+
+/// A batch that fails for another reason is not applied at all, nor noted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_fails_leaves_nothing_behind() {
+    with(Setup::empty(), async |app| {
+        app.sql("alter table asset_parents rename to asset_parents_away").await;
+        let (outcome, _) = import(app, chain(10).join("\n").as_bytes(), Some("test:failed")).await;
         assert!(outcome.is_err());
-        for table in ["assets", "producers", "asset_parents", "import_progress"] {
+        for table in ["assets", "producers", "import_progress"] {
             assert_eq!(count(app, table).await, "0", "{table}");
         }
     })

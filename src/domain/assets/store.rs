@@ -23,8 +23,10 @@ pub(super) type Found = (Row<VersionId>, Asset);
 /// Above this many matches a text is common enough that walking the order's index finds a page sooner than sorting them.
 const COMMON: u32 = 2_000;
 
-/// Most matches that are ranked: beyond it the best of a sample would be shown, so the sample is large.
-const RANKED: u32 = 5_000;
+/// Most names that are ranked by likeness, and most texts by their words. Names weigh most, and one that is the text itself
+/// is always among them, so what is left out beyond these is what would stand far behind.
+const LIKE_NAMES: u32 = 20_000;
+const WITH_WORDS: u32 = 5_000;
 
 #[derive(FromQueryResult)]
 struct AssetRow {
@@ -223,8 +225,10 @@ pub(super) async fn found(db: &Db, text: &str, request: &Request) -> Result<Vec<
     }
     let sql = format!(
         "with query as materialized (select websearch_to_tsquery('simple', $1) || websearch_to_tsquery('english', $1) as q), \
-         hit as materialized (select version_id, name, search from public.assets \
-             where search @@ (select q from query) or name ilike $2 or name % $1 limit {RANKED}), \
+         hit as materialized ( \
+             (select version_id, name, search from public.assets where name = $1 limit {WITH_WORDS}) union \
+             (select version_id, name, search from public.assets where name ilike $2 or name % $1 limit {LIKE_NAMES}) union \
+             (select version_id, name, search from public.assets where search @@ (select q from query) limit {WITH_WORDS})), \
          ranked as materialized (select version_id, \
              (ts_rank(search, (select q from query)) + similarity(name, $1))::float4 as rank from hit) \
          select 1::bigint as position, page.sort, {COLUMNS} \

@@ -66,18 +66,20 @@ impl Prices {
             let db = db.clone();
             async move {
                 let mut found = store::of_one_unit(&db, &versions).await?;
-                let loaded = |(version, producer): &Priced| Loaded {
-                    value: found.remove(version),
-                    tags: vec![Tag::new(format!("price:{version}")), Tag::new(format!("price@producer:{producer}"))],
-                };
+                let loaded = |priced: &Priced| Loaded { value: found.remove(priced), tags: tags(priced) };
                 Ok(versions.iter().map(loaded).collect())
             }
             .boxed()
         };
-        let key = |(version, _): &Priced| Key::new(format!("cache:price:{version}"));
+        // The producer is part of the key: somebody else's row must not answer when a version changes hands.
+        let key = |(version, producer): &Priced| Key::new(format!("cache:price:{version}:{producer}"));
         let found = self.cache.get_many(caller.ledger(), versions, key, load).await?;
         // The default is a setting, not a row: it is not cached, so that a restart with another one is seen at once.
         let default = || Arc::new(Price { satoshis: self.default_sats, source: RuleSource::Default });
         Ok(found.into_iter().map(|price| price.unwrap_or_else(default)).collect())
     }
+}
+
+fn tags((version, producer): &Priced) -> Vec<Tag> {
+    vec![Tag::new(format!("price:{version}")), Tag::new(format!("price@producer:{producer}"))]
 }

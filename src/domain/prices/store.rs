@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 
 /// For each pair the best rule: the version's before the producer's, within a scope the highest tier that one unit reaches.
 const OF_ONE_UNIT: &str = "\
-    select wanted.version_id, best.satoshis, best.version_id is not null as of_version \
+    select wanted.version_id, wanted.producer_id, best.satoshis, best.version_id is not null as of_version \
     from unnest($1::text[], $2::text[]) as wanted(version_id, producer_id) \
     cross join lateral (select r.satoshis, r.version_id from public.price_rules r \
         where (r.version_id = wanted.version_id or r.producer_id = wanted.producer_id) and r.tier_from <= 1 \
@@ -20,17 +20,19 @@ const OF_ONE_UNIT: &str = "\
 #[derive(FromQueryResult)]
 struct PriceRow {
     version_id: String,
+    producer_id: String,
     satoshis: i64,
     of_version: bool,
 }
 
-pub(super) async fn of_one_unit(db: &Db, versions: &[Priced]) -> Result<HashMap<VersionId, Price>> {
+pub(super) async fn of_one_unit(db: &Db, versions: &[Priced]) -> Result<HashMap<Priced, Price>> {
     let (ids, producers): (Vec<String>, Vec<String>) =
         versions.iter().map(|(version, producer)| (version.to_string(), producer.clone())).unzip();
     let rows: Vec<PriceRow> = db.all("prices.of_one_unit", OF_ONE_UNIT, vec![ids.into(), producers.into()]).await?;
     let price = |row: PriceRow| {
         let source = if row.of_version { RuleSource::Version } else { RuleSource::Producer };
-        Ok((row.version_id.parse().map_err(Error::internal)?, Price { satoshis: row.satoshis, source }))
+        let version: VersionId = row.version_id.parse().map_err(Error::internal)?;
+        Ok(((version, row.producer_id), Price { satoshis: row.satoshis, source }))
     };
     rows.into_iter().map(price).collect()
 }

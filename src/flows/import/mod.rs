@@ -50,6 +50,8 @@ struct Reject<'a> {
 
 /// A checked line.
 pub(crate) struct Checked {
+    line: u64,
+    text: Vec<u8>,
     published: Published,
     manifest: Value,
 }
@@ -70,12 +72,12 @@ pub async fn jsonl(
     db: &Db, mut input: impl BufRead + Send, source: Option<&str>, rejects: &mut (dyn Write + Send),
     progress: &mut (dyn Progress + Send),
 ) -> Result<Report> {
-    let mut report = Report::default();
+    let mut state = State { report: Report::default(), noted: 0, rejects };
     let done = match source {
         Some(source) => store::lines_done(db, source).await?,
         None => 0,
     };
-    report.resumed_after = done;
+    state.report.resumed_after = done;
     let (mut bytes, mut batch, mut line) = (0, Vec::with_capacity(BATCH), Vec::new());
     loop {
         line.clear();
@@ -84,30 +86,35 @@ pub async fn jsonl(
             break;
         }
         bytes += length;
-        report.lines += 1;
-        if report.lines <= done || line.trim_ascii().is_empty() {
+        state.report.lines += 1;
+        if state.report.lines <= done || line.trim_ascii().is_empty() {
             continue;
         }
-        match check(&line) {
+        match check(state.report.lines, &line) {
             Ok(checked) => batch.push(checked),
-            Err(reasons) => {
-                report.rejected += 1;
-                reject(rejects, report.lines, &reasons, &line)?;
-            }
+            Err(reasons) => state.reject(state.report.lines, &reasons, &line)?,
         }
         if batch.len() >= BATCH {
-            apply(db, source, &mut report, &mut batch).await?;
-            progress.at(bytes, &report);
+            apply(db, source, store::End::NotYet, &mut state, &mut batch).await?;
+            progress.at(bytes, &state.report);
         }
     }
-    apply(db, source, &mut report, &mut batch).await?;
-    rejects.flush().map_err(write_failed)?;
-    if report.added > 0 {
+    apply(db, source, store::End::Reached, &mut state, &mut batch).await?;
+    state.rejects.flush().map_err(write_failed)?;
+    if state.report.added > 0 {
         // The planner must know what was brought in before the first query comes.
         store::analyze(db).await?;
     }
-    progress.at(bytes, &report);
-    Ok(report)
+    progress.at(bytes, &state.report);
+    Ok(state.report)
+}
+
+/// Forgets how far an import of `source` has come, so that the next one begins at its first line.
+///
+/// # Errors
+/// What the database answers.
+pub async fn forget(db: &Db, source: &str) -> Result<()> {
+    store::forget(db, source).await
 }
 
 /// Reads one line, however long; keeps [`MAX_LINE`] bytes and one of it.
@@ -131,38 +138,73 @@ fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> Result<u64> {
     }
 }
 
-fn check(line: &[u8]) -> Result<Checked, Vec<String>> {
+fn check(number: u64, line: &[u8]) -> Result<Checked, Vec<String>> {
     if line.len() > MAX_LINE {
         return Err(vec![format!("the line is longer than {MAX_LINE} bytes")]);
     }
     let manifest: Value = serde_json::from_slice(line).map_err(|e| vec![format!("not JSON: {e}")])?;
     match manifest::check(&manifest) {
-        Ok(published) => Ok(Checked { published, manifest }),
+        Ok(published) => Ok(Checked { line: number, text: line[..line.len().min(200)].to_vec(), published, manifest }),
         Err(faults) => Err(faults.iter().map(ToString::to_string).collect()),
     }
-}
-
-fn reject(rejects: &mut dyn Write, line: u64, reasons: &[String], text: &[u8]) -> Result<()> {
-    let text = String::from_utf8_lossy(&text[..text.len().min(200)]);
-    let reject = Reject { line, reasons, text: text.trim_end() };
-    let json = serde_json::to_string(&reject).map_err(Error::internal)?;
-    writeln!(rejects, "{json}").map_err(write_failed)
 }
 
 fn write_failed(cause: std::io::Error) -> Error {
     Error::invalid("the file of rejects cannot be written").because(cause)
 }
 
-async fn apply(db: &Db, source: Option<&str>, report: &mut Report, batch: &mut Vec<Checked>) -> Result<()> {
+/// Applies a batch; when the database refuses it, line by line, so that only the lines at fault are refused.
+async fn apply(
+    db: &Db, source: Option<&str>, end: store::End, state: &mut State<'_>, batch: &mut Vec<Checked>,
+) -> Result<()> {
     let checked = std::mem::take(batch);
-    let (asked, so_far) = (checked.len() as u64, *report);
     let rows = store::Rows::of(&checked, producers::id_of_key);
-    let source = source.map(str::to_owned);
-    let note = store::Note { source, lines: so_far.lines, rejected: so_far.rejected };
-    let added = store::apply(db, rows, note).await?;
-    report.added += added;
-    report.known += asked - added;
+    match store::apply(db, rows, state.note(source, end)).await {
+        Ok(added) => state.applied(checked.len() as u64, added),
+        Err(error) if error.code() == Error::REFUSED => {
+            for one in checked.chunks(1) {
+                match store::apply(db, store::Rows::of(one, producers::id_of_key), store::Note::none()).await {
+                    Ok(added) => state.applied(1, added),
+                    Err(error) if error.code() == Error::REFUSED => {
+                        let cause = error.inside().map(ToString::to_string).unwrap_or_default();
+                        state.reject(one[0].line, &[format!("{}: {cause}", error.message())], &one[0].text)?;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            store::apply(db, store::Rows::default(), state.note(source, end)).await?;
+        }
+        Err(error) => return Err(error),
+    }
+    state.noted = state.report.rejected;
     Ok(())
+}
+
+/// What an import carries along.
+struct State<'a> {
+    report: Report,
+    /// Refused lines that a note has counted.
+    noted: u64,
+    rejects: &'a mut (dyn Write + Send),
+}
+
+impl State<'_> {
+    fn applied(&mut self, lines: u64, added: u64) {
+        self.report.added += added;
+        self.report.known += lines - added;
+    }
+
+    fn note(&self, source: Option<&str>, end: store::End) -> store::Note {
+        store::Note::of(source, self.report.lines, self.report.rejected - self.noted, end)
+    }
+
+    fn reject(&mut self, line: u64, reasons: &[String], text: &[u8]) -> Result<()> {
+        self.report.rejected += 1;
+        let text = String::from_utf8_lossy(&text[..text.len().min(200)]);
+        let reject = Reject { line, reasons, text: text.trim_end() };
+        let json = serde_json::to_string(&reject).map_err(Error::internal)?;
+        writeln!(self.rejects, "{json}").map_err(write_failed)
+    }
 }
 
 /// Publishes manifests that are part of the program.
@@ -174,9 +216,9 @@ pub(crate) async fn manifests(app: &App, manifests: &[Value]) -> Result<u64> {
         .iter()
         .map(|manifest| {
             let published = manifest::check(manifest).map_err(|f| Error::internal(format!("{f:?}")))?;
-            Ok(Checked { published, manifest: manifest.clone() })
+            Ok(Checked { line: 0, text: Vec::new(), published, manifest: manifest.clone() })
         })
         .collect::<Result<_>>()?;
     let rows = store::Rows::of(&checked, producers::id_of_key);
-    store::apply(&app.db, rows, store::Note { source: None, lines: 0, rejected: 0 }).await
+    store::apply(&app.db, rows, store::Note::none()).await
 }

@@ -11,8 +11,9 @@ use crate::error::{Error, Result};
 const LINES_DONE: &str = "select lines_done from public.import_progress where source = $1";
 
 const NOTE: &str = "insert into public.import_progress (source, lines_done, rows_in, rejected, finished) \
-    values ($1, $2, $3, $4, false) on conflict (source) do update set lines_done = excluded.lines_done, \
-    rows_in = import_progress.rows_in + excluded.rows_in, rejected = excluded.rejected, updated_at = now()";
+    values ($1, $2, $3, $4, $5) on conflict (source) do update set lines_done = excluded.lines_done, \
+    rows_in = import_progress.rows_in + excluded.rows_in, rejected = import_progress.rejected + excluded.rejected, \
+    finished = excluded.finished, updated_at = now()";
 
 /// A producer is registered when its key is first met; what it says of itself later is its own to change. One that is
 /// registered under another identifier keeps it.
@@ -20,6 +21,7 @@ const PRODUCERS: &str = "insert into public.producers (producer_id, identity_key
     select id, key, name, nullif(website, '') from unnest($1::text[], $2::text[], $3::text[], $4::text[]) \
         as t(id, key, name, website) on conflict do nothing";
 
+/// A version whose producer cannot be found (its key was changed by hand) violates the table and is refused, not left out.
 const ASSETS: &str = "with new as (select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], \
         $6::text[], $7::text[], $8::bigint[], $9::text[], $10::text[], $11::text[]) as t(version_id, dataset_id, \
         identity_key, name, description, content_hash, mime_type, size_bytes, policy_meta, manifest, created_at)) \
@@ -27,7 +29,7 @@ const ASSETS: &str = "with new as (select * from unnest($1::text[], $2::text[], 
         policy_meta, manifest, manifest_hash, created_at) \
     select n.version_id, n.dataset_id, p.producer_id, n.name, n.description, n.content_hash, nullif(n.mime_type, ''), \
         nullif(n.size_bytes, -1), n.policy_meta::jsonb, n.manifest::jsonb, n.version_id, n.created_at::timestamptz \
-    from new n join public.producers p on p.identity_key = n.identity_key \
+    from new n left join public.producers p on p.identity_key = n.identity_key \
     on conflict (version_id) do nothing";
 
 const PARENTS: &str = "insert into public.asset_parents (child_version_id, parent_version_id) \
@@ -52,7 +54,7 @@ impl Rows {
     pub(super) fn of(checked: &[Checked], producer_id: impl Fn(&str) -> String) -> Self {
         let mut rows = Self::default();
         let (mut keys, mut versions) = (HashSet::new(), HashSet::new());
-        for Checked { published: p, manifest } in checked {
+        for Checked { published: p, manifest, .. } in checked {
             // A statement cannot insert one row twice, and a file may hold a line twice.
             if !versions.insert(p.version_id) {
                 continue;
@@ -82,9 +84,31 @@ fn push<const N: usize>(columns: &mut [Vec<String>; N], row: [String; N]) {
 
 /// How far the import has come once a batch is applied.
 pub(super) struct Note {
-    pub(super) source: Option<String>,
-    pub(super) lines: u64,
-    pub(super) rejected: u64,
+    source: Option<String>,
+    lines: u64,
+    /// Refused since the note before.
+    rejected: u64,
+    /// Whether the input has ended.
+    finished: bool,
+}
+
+/// Whether a note is an import's last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    NotYet,
+    Reached,
+}
+
+impl Note {
+    /// `lines` were read so far, of which `rejected` were refused since the note before.
+    pub(super) fn of(source: Option<&str>, lines: u64, rejected: u64, end: End) -> Self {
+        Self { source: source.map(str::to_owned), lines, rejected, finished: end == End::Reached }
+    }
+
+    /// No note at all.
+    pub(super) fn none() -> Self {
+        Self::of(None, 0, 0, End::NotYet)
+    }
 }
 
 pub(super) async fn lines_done(db: &Db, source: &str) -> Result<u64> {
@@ -94,6 +118,16 @@ pub(super) async fn lines_done(db: &Db, source: &str) -> Result<u64> {
     }
     let row: Option<Done> = db.one("import.lines_done", LINES_DONE, vec![source.into()]).await?;
     Ok(row.map_or(0, |r| r.lines_done.unsigned_abs()))
+}
+
+pub(super) async fn forget(db: &Db, source: &str) -> Result<()> {
+    let source = source.to_owned();
+    const SQL: &str = "delete from public.import_progress where source = $1";
+    db.transact("import.forget", |tx| {
+        Box::pin(async move { tx.execute("import.forget", SQL, vec![source.into()]).await })
+    })
+    .await?;
+    Ok(())
 }
 
 /// Applies a batch and its note in one transaction; answers how many versions are new.
@@ -119,6 +153,7 @@ pub(super) async fn apply(db: &Db, rows: Rows, note: Note) -> Result<u64> {
                         count(note.lines)?.into(),
                         count(added)?.into(),
                         count(note.rejected)?.into(),
+                        note.finished.into(),
                     ];
                     tx.execute("import.note", NOTE, values).await?;
                 }

@@ -12,6 +12,7 @@ mod receipts;
 mod relay;
 mod scalars;
 mod serve;
+mod weigh;
 
 use async_graphql::{EmptyMutation, EmptySubscription, MergedObject};
 

@@ -242,13 +242,10 @@ impl Reader {
         }
         for key in ["pii_flags", "tags"] {
             let fine = |items: &Vec<Value>| {
-                items.len() <= 1_000 && items.iter().all(|i| i.as_str().is_some_and(|t| t.len() <= 500))
+                items.len() <= 200 && items.iter().all(|i| i.as_str().is_some_and(|t| t.len() <= 200))
             };
             if policy.get(key).is_some_and(|v| !v.as_array().is_some_and(fine)) {
-                self.fault::<()>(
-                    &format!("/policy/{key}"),
-                    "must be a list of at most 1000 texts of at most 500 bytes",
-                );
+                self.fault::<()>(&format!("/policy/{key}"), "must be a list of at most 200 texts of at most 200 bytes");
             }
         }
         value.clone()

@@ -1,0 +1,132 @@
+//! The command `import`: files, progress, rejects. What is done with the lines is `flows::import`.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, IsTerminal};
+use std::path::{Path, PathBuf};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use overlay::boot::upkeep;
+use overlay::db::{self, Db};
+use overlay::error::{Error, Result};
+use overlay::flows::import;
+use sha2::{Digest, Sha256};
+
+/// Opens a file, or says which one cannot be opened.
+pub(crate) fn opened(file: &Path) -> Result<File> {
+    File::open(file).map_err(|e| Error::invalid(format!("{}: {e}", file.display())))
+}
+
+/// A file's name for resuming, which is the hash of its bytes, and their number.
+fn source_of(file: &Path) -> Result<(String, u64)> {
+    let mut hash = Sha256::new();
+    let bytes = std::io::copy(&mut opened(file)?, &mut DigestWriter(&mut hash));
+    let bytes = bytes.map_err(|e| Error::invalid(format!("{}: {e}", file.display())))?;
+    let hex = hash.finalize().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+    Ok((format!("sha256:{hex}"), bytes))
+}
+
+/// Imports a file, or standard input; tells how it went in the log.
+pub(crate) async fn into(database: &db::Config, file: &Path, rejects: Option<&Path>) -> Result<()> {
+    let db = Db::connect(&upkeep(database)).await?;
+    let (source, bytes, input): (Option<String>, u64, Box<dyn BufRead + Send>) = if file == Path::new("-") {
+        (None, 0, Box::new(BufReader::new(std::io::stdin())))
+    } else {
+        let (source, bytes) = source_of(file)?;
+        (Some(source), bytes, Box::new(BufReader::with_capacity(1 << 20, opened(file)?)))
+    };
+    let rejects_at = match rejects {
+        Some(path) => path.to_owned(),
+        None if source.is_some() => file.with_extension("rejects.jsonl"),
+        None => PathBuf::from("stdin.rejects.jsonl"),
+    };
+    if std::fs::canonicalize(&rejects_at).is_ok_and(|at| std::fs::canonicalize(file).is_ok_and(|file| file == at)) {
+        return Err(Error::invalid("--rejects names the input itself: choose another file"));
+    }
+    let mut rejects = WhenNeeded { path: rejects_at.clone(), file: None };
+    let begun = std::time::Instant::now();
+    let mut bar = Bar::new(bytes);
+    let report = import::jsonl(&db, input, source.as_deref(), &mut rejects, &mut bar).await?;
+    bar.0.finish_and_clear();
+    let seconds = begun.elapsed().as_secs_f64();
+    tracing::info!(
+        "imported {}: {} lines ({} done before), {} added, {} known, {} refused, {seconds:.1} s, {:.0} lines/s{}",
+        file.display(),
+        report.lines,
+        report.resumed_after,
+        report.added,
+        report.known,
+        report.rejected,
+        (report.lines - report.resumed_after.min(report.lines)) as f64 / seconds.max(0.001),
+        if report.rejected > 0 { format!("; refused lines are in {}", rejects_at.display()) } else { String::new() },
+    );
+    db.close().await;
+    Ok(())
+}
+
+/// Forgets how far the import of a file has come.
+pub(crate) async fn forget(db: &Db, file: &Path) -> Result<()> {
+    if file == Path::new("-") {
+        // Standard input has no name to be remembered by.
+        return Ok(());
+    }
+    import::forget(db, &source_of(file)?.0).await
+}
+
+/// A file that is made when the first byte is written to it.
+struct WhenNeeded {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl std::io::Write for WhenNeeded {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(File::options().create(true).append(true).open(&self.path)?),
+        };
+        file.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.as_mut().map_or(Ok(()), std::io::Write::flush)
+    }
+}
+
+struct DigestWriter<'a>(&'a mut Sha256);
+
+impl std::io::Write for DigestWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A progress bar on a terminal, a line every ten batches elsewhere.
+struct Bar(ProgressBar, u64);
+
+impl Bar {
+    fn new(bytes: u64) -> Self {
+        let bar = match bytes {
+            _ if !std::io::stderr().is_terminal() => ProgressBar::hidden(),
+            0 => ProgressBar::new_spinner(),
+            bytes => ProgressBar::new(bytes),
+        };
+        let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {eta} left, {msg}");
+        Self(bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())), 0)
+    }
+}
+
+impl import::Progress for Bar {
+    fn at(&mut self, bytes: u64, report: &import::Report) {
+        self.0.set_position(bytes);
+        self.0.set_message(format!("{} added, {} known, {} refused", report.added, report.known, report.rejected));
+        self.1 += 1;
+        if self.0.is_hidden() && self.1.is_multiple_of(10) {
+            tracing::info!(lines = report.lines, added = report.added, refused = report.rejected, "importing");
+        }
+    }
+}
