@@ -132,6 +132,10 @@ impl From<sea_orm::DbErr> for Error {
     fn from(cause: sea_orm::DbErr) -> Self {
         use sea_orm::{DbErr, RuntimeErr, SqlxError};
         let lost = match &cause {
+            DbErr::ConnectionAcquire(sea_orm::ConnAcquireErr::Timeout) => {
+                let message = "no database connection came in time: PostgreSQL is away, or too busy";
+                return Self::unavailable(message).because(cause);
+            }
             DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => true,
             DbErr::Exec(RuntimeErr::SqlxError(e)) | DbErr::Query(RuntimeErr::SqlxError(e)) => match e.as_ref() {
                 SqlxError::Io(_) | SqlxError::PoolTimedOut | SqlxError::PoolClosed | SqlxError::WorkerCrashed => true,

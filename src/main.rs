@@ -75,6 +75,9 @@ enum Migrate {
         /// How many.
         #[arg(default_value_t = 1)]
         steps: u32,
+        /// Say yes to losing the data they hold.
+        #[arg(long)]
+        yes: bool,
     },
     /// Take back everything, which deletes all data, and apply it again.
     Reset {
@@ -177,16 +180,30 @@ async fn with_stores(config: &Config, command: Option<Command>) -> Result<()> {
     };
     let stores = Stores::open(config, purpose).await?;
     let outcome = match command {
-        Some(Command::Migrate { step }) => migrate(&stores, step).await,
-        Some(Command::Seed) => seed_market(config, &stores).await,
-        Some(Command::Import { format: Import::Jsonl { file, rejects, from_start } }) => {
-            import_file(&stores, &file, rejects.as_deref(), from_start).await
-        }
         Some(Command::Serve { seed_if_empty, import }) => serve(config, &stores, seed_if_empty, import).await,
-        _ => serve(config, &stores, false, None).await,
+        None => serve(config, &stores, false, None).await,
+        // A command that is stopped leaves nothing running, and nothing half done: what it writes, it writes in transactions.
+        Some(command) => tokio::select! {
+            outcome = once(config, &stores, command) => outcome,
+            () = boot::asked_to_stop() => Err(Error::unavailable("stopped before the end")),
+        },
     };
     stores.close().await;
     outcome
+}
+
+/// Runs a command that ends by itself.
+async fn once(config: &Config, stores: &Stores, command: Command) -> Result<()> {
+    match command {
+        Command::Migrate { step } => migrate(stores, step).await,
+        Command::Seed => seed_market(config, stores).await,
+        Command::Import { format: Import::Jsonl { file, rejects, from_start } } => {
+            import_file(stores, &file, rejects.as_deref(), from_start).await
+        }
+        Command::Serve { .. } | Command::Schema | Command::Settings | Command::Devstack { .. } => {
+            Err(Error::internal("this command is run elsewhere"))
+        }
+    }
 }
 
 async fn serve(config: &Config, stores: &Stores, seed_if_empty: bool, import: Option<PathBuf>) -> Result<()> {
@@ -228,10 +245,10 @@ async fn migrate(stores: &Stores, step: Migrate) -> Result<()> {
     let db = Db::connect(&upkeep(&stores.database)).await?;
     match step {
         Migrate::Up => Migrator::up(db.pool(), None).await?,
-        Migrate::Down { steps } => Migrator::down(db.pool(), Some(steps)).await?,
+        Migrate::Down { steps, yes: true } => Migrator::down(db.pool(), Some(steps)).await?,
         Migrate::Reset { yes: true } => Migrator::fresh(db.pool()).await?,
-        Migrate::Reset { yes: false } => {
-            return Err(Error::invalid("`migrate reset` deletes all data; say `--yes` if that is what you want"));
+        Migrate::Down { .. } | Migrate::Reset { .. } => {
+            return Err(Error::invalid("this deletes data; say `--yes` if that is what you want"));
         }
         Migrate::Status => {}
     }

@@ -28,3 +28,9 @@ create unlogged table public.cache_epoch (
     token        uuid    not null default gen_random_uuid(),
     pruned_below xid8    not null default '0'
 );
+
+-- A time that every client can hold: not `infinity`, nor a year of five digits, which JSON's formats and the drivers cannot
+-- write. One row with such a time would fail every page it is on.
+create function public.is_instant(t timestamptz) returns boolean language sql immutable parallel safe as $$
+    select t >= timestamptz '0001-01-01 00:00:00+00' and t < timestamptz '10000-01-01 00:00:00+00'
+$$;

@@ -8,7 +8,7 @@ create table public.producers (
     website           text        check (char_length(website) between 1 and 2000),
     payout_script_hex text        check (payout_script_hex ~ '^([0-9a-f]{2})+$'
                                          and octet_length(payout_script_hex) <= 20000),
-    created_at        timestamptz not null default now()
+    created_at        timestamptz not null default now() check (public.is_instant(created_at))
 );
 create index producers_by_name on public.producers (display_name, producer_id);
 create index producers_by_age on public.producers (created_at, producer_id);
@@ -25,8 +25,8 @@ create table public.assets (
     policy_meta   jsonb       not null default '{}' check (jsonb_typeof(policy_meta) = 'object'),
     manifest_hash text        not null check (manifest_hash ~ '^[0-9a-f]{64}$'),
     manifest      jsonb       not null check (jsonb_typeof(manifest) = 'object'),
-    created_at    timestamptz not null default now(),
-    updated_at    timestamptz not null default now(),
+    created_at    timestamptz not null default now() check (public.is_instant(created_at)),
+    updated_at    timestamptz not null default now() check (public.is_instant(updated_at)),
     -- Names stay as they are spelled, prose is stemmed, tags weigh least. Configurations are named, because an
     -- expression that depends on a session's default_text_search_config is not immutable.
     search        tsvector    generated always as (
@@ -70,8 +70,8 @@ create table public.declarations (
     envelope     jsonb       check (jsonb_typeof(envelope) = 'object'),
     block_hash   text        check (block_hash ~ '^[0-9a-f]{64}$'),
     block_height integer     check (block_height >= 0),
-    created_at   timestamptz not null default now(),
-    updated_at   timestamptz not null default now()
+    created_at   timestamptz not null default now() check (public.is_instant(created_at)),
+    updated_at   timestamptz not null default now() check (public.is_instant(updated_at))
 );
 create index declarations_by_block on public.declarations (block_hash);
 create index declarations_by_height on public.declarations (block_height);
@@ -83,7 +83,7 @@ create table public.block_headers (
     merkle_root   text        not null check (merkle_root ~ '^[0-9a-f]{64}$'),
     raw           bytea       check (octet_length(raw) = 80),
     on_best_chain boolean     not null default false,
-    received_at   timestamptz not null default now()
+    received_at   timestamptz not null default now() check (public.is_instant(received_at))
 );
 -- Checked row by row: a reorg first takes the old branch off the chain, then puts the new one on.
 create unique index block_headers_best_chain on public.block_headers (height) where on_best_chain;
@@ -94,7 +94,7 @@ create table public.bundle_audit (
     version_id   text        not null references public.assets on delete cascade,
     block_hash   text        not null check (block_hash ~ '^[0-9a-f]{64}$'),
     block_height integer     not null check (block_height >= 0),
-    verified_at  timestamptz not null default now(),
+    verified_at  timestamptz not null default now() check (public.is_instant(verified_at)),
     reorged      boolean     not null default false,
     primary key (version_id, block_hash)
 );

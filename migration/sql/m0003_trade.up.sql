@@ -3,8 +3,8 @@ create table public.policies (
     name       text        not null check (char_length(name) between 1 and 500),
     enabled    boolean     not null default true,
     doc        jsonb       not null default '{}' check (jsonb_typeof(doc) = 'object'),
-    created_at timestamptz not null default now(),
-    updated_at timestamptz not null default now()
+    created_at timestamptz not null default now() check (public.is_instant(created_at)),
+    updated_at timestamptz not null default now() check (public.is_instant(updated_at))
 );
 create index policies_by_name on public.policies (name, policy_id);
 
@@ -18,7 +18,7 @@ create table public.policy_runs (
     reasons      jsonb       not null default '[]' check (jsonb_typeof(reasons) = 'array'),
     warnings     jsonb       not null default '[]' check (jsonb_typeof(warnings) = 'array'),
     evidence     jsonb       not null default '{}' check (jsonb_typeof(evidence) in ('object', 'array')),
-    evaluated_at timestamptz not null default now()
+    evaluated_at timestamptz not null default now() check (public.is_instant(evaluated_at))
 );
 create index policy_runs_by_version on public.policy_runs (version_id, evaluated_at desc, run_id);
 create index policy_runs_by_policy on public.policy_runs (policy_id, evaluated_at desc, run_id);
@@ -29,8 +29,8 @@ create table public.price_rules (
     producer_id text        references public.producers on delete cascade,
     tier_from   integer     not null default 1 check (tier_from >= 1),
     satoshis    bigint      not null check (satoshis > 0),
-    created_at  timestamptz not null default now(),
-    updated_at  timestamptz not null default now(),
+    created_at  timestamptz not null default now() check (public.is_instant(created_at)),
+    updated_at  timestamptz not null default now() check (public.is_instant(updated_at)),
     constraint price_rules_scope_check check (num_nonnulls(version_id, producer_id) = 1)
 );
 create unique index price_rules_version_tier
@@ -49,12 +49,12 @@ create table public.receipts (
     fee_sat             bigint      not null default 0 check (fee_sat >= 0),
     outputs             jsonb       not null default '[]' check (jsonb_typeof(outputs) = 'array'),
     quote_template_hash text        check (quote_template_hash ~ '^[0-9a-f]{64}$'),
-    quote_expires_at    timestamptz,
+    quote_expires_at    timestamptz check (public.is_instant(quote_expires_at)),
     payment_txid        text        unique check (payment_txid ~ '^[0-9a-f]{64}$'),
-    paid_at             timestamptz,
-    expires_at          timestamptz not null,
-    created_at          timestamptz not null default now(),
-    updated_at          timestamptz not null default now(),
+    paid_at             timestamptz check (public.is_instant(paid_at)),
+    expires_at          timestamptz not null check (public.is_instant(expires_at)),
+    created_at          timestamptz not null default now() check (public.is_instant(created_at)),
+    updated_at          timestamptz not null default now() check (public.is_instant(updated_at)),
     constraint receipts_payment_check check (status in ('pending', 'expired') or payment_txid is not null)
 );
 create index receipts_by_version on public.receipts (version_id, created_at desc, receipt_id);
@@ -69,7 +69,7 @@ create table public.revenue_events (
     type       text        not null check (type in ('quoted', 'submitted', 'confirmed', 'reverted', 'refund')),
     amount_sat bigint      not null check (amount_sat >= 0),
     details    jsonb       not null default '{}' check (jsonb_typeof(details) = 'object'),
-    created_at timestamptz not null default now()
+    created_at timestamptz not null default now() check (public.is_instant(created_at))
 );
 create index revenue_events_by_receipt on public.revenue_events (receipt_id, event_id);
 
@@ -78,9 +78,9 @@ create table public.advisories (
     type        text        not null check (type in ('BLOCK', 'WARN')),
     reason      text        not null check (char_length(reason) between 1 and 5000),
     payload     jsonb,
-    created_at  timestamptz not null default now(),
-    expires_at  timestamptz,
-    constraint advisories_expires_at_check check (expires_at > created_at)
+    created_at  timestamptz not null default now() check (public.is_instant(created_at)),
+    expires_at  timestamptz check (public.is_instant(expires_at)),
+    constraint advisories_term_check check (expires_at > created_at)
 );
 create index advisories_by_expiry on public.advisories (expires_at);
 

@@ -9,13 +9,13 @@
 -- filed under its dataset's namespace.
 create table public.lineage_event_audit (
     event_hash   text        primary key check (event_hash ~ '^[0-9a-f]{64}$'),
-    event_time   timestamptz not null,
+    event_time   timestamptz not null check (public.is_instant(event_time)),
     namespace    text        not null check (octet_length(namespace) between 1 and 512),
     job_name     text        check (octet_length(job_name) between 1 and 2048),
     run_id       text        check (octet_length(run_id) between 1 and 200),
     event_type   text        check (event_type in ('START', 'RUNNING', 'COMPLETE', 'ABORT', 'FAIL', 'OTHER')),
     payload_json jsonb       not null check (jsonb_typeof(payload_json) = 'object'),
-    created_at   timestamptz not null default now()
+    created_at   timestamptz not null default now() check (public.is_instant(created_at))
 );
 create index lineage_event_audit_by_time on public.lineage_event_audit (event_time desc, event_hash);
 create index lineage_event_audit_by_job on public.lineage_event_audit (namespace, job_name, event_time desc);
@@ -26,9 +26,9 @@ create table public.lineage_jobs (
     name            text        not null check (octet_length(name) between 1 and 2048),
     facets          jsonb       not null default '{}' check (jsonb_typeof(facets) = 'object'),
     facet_versions  jsonb       not null default '{}' check (jsonb_typeof(facet_versions) = 'object'),
-    latest_event_at timestamptz not null,
-    created_at      timestamptz not null default now(),
-    updated_at      timestamptz not null default now(),
+    latest_event_at timestamptz not null check (public.is_instant(latest_event_at)),
+    created_at      timestamptz not null default now() check (public.is_instant(created_at)),
+    updated_at      timestamptz not null default now() check (public.is_instant(updated_at)),
     primary key (namespace, name)
 );
 create index lineage_jobs_name_trgm on public.lineage_jobs using gin (name public.gin_trgm_ops);
@@ -38,9 +38,9 @@ create table public.lineage_datasets (
     name            text        not null check (octet_length(name) between 1 and 2048),
     facets          jsonb       not null default '{}' check (jsonb_typeof(facets) = 'object'),
     facet_versions  jsonb       not null default '{}' check (jsonb_typeof(facet_versions) = 'object'),
-    latest_event_at timestamptz not null,
-    created_at      timestamptz not null default now(),
-    updated_at      timestamptz not null default now(),
+    latest_event_at timestamptz not null check (public.is_instant(latest_event_at)),
+    created_at      timestamptz not null default now() check (public.is_instant(created_at)),
+    updated_at      timestamptz not null default now() check (public.is_instant(updated_at)),
     primary key (namespace, name)
 );
 create index lineage_datasets_name_trgm on public.lineage_datasets using gin (name public.gin_trgm_ops);
@@ -53,15 +53,15 @@ create table public.lineage_runs (
     job_name        text        not null check (octet_length(job_name) between 1 and 2048),
     state           text        not null
                                 check (state in ('START', 'RUNNING', 'COMPLETE', 'ABORT', 'FAIL', 'OTHER')),
-    started_at      timestamptz,
-    ended_at        timestamptz,
+    started_at      timestamptz check (public.is_instant(started_at)),
+    ended_at        timestamptz check (public.is_instant(ended_at)),
     inputs          jsonb       not null default '[]' check (jsonb_typeof(inputs) = 'array'),
     outputs         jsonb       not null default '[]' check (jsonb_typeof(outputs) = 'array'),
     facets          jsonb       not null default '{}' check (jsonb_typeof(facets) = 'object'),
     facet_versions  jsonb       not null default '{}' check (jsonb_typeof(facet_versions) = 'object'),
-    latest_event_at timestamptz not null,
-    created_at      timestamptz not null default now(),
-    updated_at      timestamptz not null default now()
+    latest_event_at timestamptz not null check (public.is_instant(latest_event_at)),
+    created_at      timestamptz not null default now() check (public.is_instant(created_at)),
+    updated_at      timestamptz not null default now() check (public.is_instant(updated_at))
 );
 create index lineage_runs_by_job on public.lineage_runs (job_namespace, job_name, latest_event_at desc);
 
@@ -81,7 +81,7 @@ create table public.lineage_edges (
     job_namespace  text        not null check (octet_length(job_namespace) between 1 and 512),
     job_name       text        not null check (octet_length(job_name) between 1 and 2048),
     run_id         text        check (octet_length(run_id) between 1 and 200),
-    created_at     timestamptz not null default now()
+    created_at     timestamptz not null default now() check (public.is_instant(created_at))
 );
 create index lineage_edges_down on public.lineage_edges (from_namespace, from_name);
 create index lineage_edges_up on public.lineage_edges (to_namespace, to_name);
@@ -95,8 +95,8 @@ create table public.lineage_dead_letters (
     payload     text        not null,
     errors      jsonb       not null check (jsonb_typeof(errors) = 'array'),
     attempts    integer     not null default 0 check (attempts >= 0),
-    next_try_at timestamptz,
-    created_at  timestamptz not null default now()
+    next_try_at timestamptz check (public.is_instant(next_try_at)),
+    created_at  timestamptz not null default now() check (public.is_instant(created_at))
 );
 create index lineage_dead_letters_due
     on public.lineage_dead_letters (next_try_at) where next_try_at is not null;

@@ -6,5 +6,5 @@ create table public.import_progress (
     rows_in    bigint      not null default 0 check (rows_in >= 0),
     rejected   bigint      not null default 0 check (rejected >= 0),
     finished   boolean     not null default false,
-    updated_at timestamptz not null default now()
+    updated_at timestamptz not null default now() check (public.is_instant(updated_at))
 );

@@ -24,23 +24,23 @@ const POLL_TIMEOUT: Duration = Duration::from_secs(2);
 /// Reads from `$1` on (never below what is pruned), newest first; the horizon is on every row, and there is always one.
 const POLL: &str = "\
     select pg_snapshot_xmin(pg_current_snapshot())::text as horizon, \
-           pg_snapshot_xmax(pg_current_snapshot())::text as next, e.token::text as token, \
+           pg_snapshot_xmax(pg_current_snapshot())::text as next, e.tableoid::text || '.' || e.token::text as token, \
            e.pruned_below::text as pruned_below, c.xid::text as xid, c.tags \
     from (select 1) as one \
     left join public.cache_epoch e on true \
     left join lateral (select xid, tags from public.change_log \
                        where xid >= $1::text::xid8 order by xid desc limit 200000) c on true";
 
-/// Ends a history that is not this database's: a dump that was restored into a cluster with smaller transaction ids
-/// carries marks from a future that may never come, and nothing below them could be vouched for.
-const DISOWN: &str = "update public.cache_epoch set token = gen_random_uuid(), pruned_below = '0'; \
+/// Ends a history that is not this database's. A dump that was restored into a cluster with smaller transaction ids
+/// carries marks from a future that may never come, and nothing below them could be vouched for; one that was restored
+/// piece by piece may leave two tokens.
+const DISOWN: &str = "delete from public.cache_epoch; insert into public.cache_epoch default values; \
     delete from public.change_log where xid >= pg_snapshot_xmax(pg_current_snapshot())";
 
-/// A database that was cloned from a template, or restored from a dump beside its original, carries the original's token:
-/// the identifiers of database and table tell them apart.
+/// A database that was cloned from a template, or restored from a dump, carries its original's token: the identifiers of
+/// database and table tell them apart. The table's is read with each poll, since a restore may replace the tables under us.
 const EPOCH: &str = "select (select system_identifier::text from pg_control_system()) as system, \
-    (select oid::text from pg_database where datname = current_database()) || '.' || \
-    'public.cache_epoch'::regclass::oid::text as database";
+    (select oid::text from pg_database where datname = current_database()) as database";
 
 /// How often the feed polls.
 #[derive(Debug, Clone, Copy)]
@@ -246,6 +246,7 @@ impl Polled {
                     .await?;
                 continue;
             };
+            let is_torn = rows.iter().any(|row| row.token != first.token);
             let (horizon, next) = (number(&first.horizon)?, number(&first.next)?);
             let pruned_below = number(pruned_below)?;
             let changes = rows
@@ -253,7 +254,7 @@ impl Polled {
                 .filter_map(|row| Some((row.xid?, row.tags?)))
                 .map(|(xid, tags)| Ok((number(&xid)?, tags)))
                 .collect::<Result<Vec<_>>>()?;
-            if pruned_below > next || changes.iter().any(|(xid, _)| *xid >= next) {
+            if is_torn || pruned_below > next || changes.iter().any(|(xid, _)| *xid >= next) {
                 tracing::warn!(pruned_below, next, "the change feed holds another database's history: beginning anew");
                 connection.execute_unprepared(DISOWN).await?;
                 continue;

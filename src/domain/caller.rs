@@ -3,17 +3,29 @@
 use std::sync::Arc;
 
 use crate::cache::Ledger;
+use crate::coherence::Consistency;
 
 /// One request's standing. Every verb takes it first.
 #[derive(Debug, Clone, Default)]
 pub struct Caller {
     ledger: Arc<Ledger>,
+    consistency: Consistency,
 }
 
 impl Caller {
     /// An anonymous caller: reads are public.
     pub fn anonymous() -> Self {
         Self::default()
+    }
+
+    /// An anonymous caller whose reads are as fresh as `consistency` asks.
+    pub fn reading(consistency: Consistency) -> Self {
+        Self { consistency, ..Self::default() }
+    }
+
+    /// How fresh the caller's reads were asked to be.
+    pub fn consistency(&self) -> Consistency {
+        self.consistency
     }
 
     /// What the request touched so far.

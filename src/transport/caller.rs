@@ -22,13 +22,14 @@ pub(super) async fn attach(State(served): State<Served>, mut request: Request, n
     if let Err(error) = served.app.feed.reach(wanted).await {
         return super::rest::error::answer(&error);
     }
-    request.extensions_mut().insert(Caller::anonymous());
+    request.extensions_mut().insert(Caller::reading(wanted));
     next.run(request).await
 }
 
 fn consistency(headers: &HeaderMap, default: Consistency) -> Result<Consistency> {
-    let Some(value) = headers.get(CONSISTENCY) else { return Ok(default) };
-    let asked = value.to_str().ok().and_then(Consistency::parse);
+    let mut values = headers.get_all(CONSISTENCY).iter();
+    let Some(value) = values.next() else { return Ok(default) };
+    let asked = value.to_str().ok().and_then(Consistency::parse).filter(|_| values.next().is_none());
     asked.ok_or_else(|| {
         Error::invalid(format!("`Overlay-Consistency` must be {}", Consistency::FORMS)).hint("Overlay-Consistency")
     })

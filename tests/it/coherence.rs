@@ -2,5 +2,6 @@
 
 mod covered;
 mod fresh;
+mod history;
 
 pub(crate) use fresh::ASSET;

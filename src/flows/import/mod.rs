@@ -21,6 +21,9 @@ use crate::error::{Error, Result};
 /// Lines in one transaction.
 const BATCH: usize = 2_000;
 
+/// Bytes of lines in one transaction: long lines make smaller batches.
+const BATCH_BYTES: u64 = 8 << 20;
+
 /// Longest line, bytes.
 const MAX_LINE: usize = 1 << 20;
 
@@ -78,7 +81,7 @@ pub async fn jsonl(
         None => 0,
     };
     state.report.resumed_after = done;
-    let (mut bytes, mut batch, mut line) = (0, Vec::with_capacity(BATCH), Vec::new());
+    let (mut bytes, mut batched, mut batch, mut line) = (0, 0, Vec::with_capacity(BATCH), Vec::new());
     loop {
         line.clear();
         let length = read_line(&mut input, &mut line)?;
@@ -94,7 +97,8 @@ pub async fn jsonl(
             Ok(checked) => batch.push(checked),
             Err(reasons) => state.reject(state.report.lines, &reasons, &line)?,
         }
-        if batch.len() >= BATCH {
+        if batch.len() >= BATCH || bytes - batched >= BATCH_BYTES {
+            batched = bytes;
             apply(db, source, store::End::NotYet, &mut state, &mut batch).await?;
             progress.at(bytes, &state.report);
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -97,7 +98,7 @@ async fn list(
     };
     let items = assets.iter().map(|asset| item(asset)).collect();
     let body = Listing { items, limit: request.limit, offset: request.offset, next_cursor };
-    Reply { body: &body, max_age: Duration::from_secs(120), last_modified: None }.answer(&headers, caller.ledger())
+    Reply { body: &body, max_age: Duration::from_secs(120), last_modified: None }.answer(&headers, &caller)
 }
 
 async fn fetch(
@@ -113,12 +114,13 @@ async fn fetch(
 }
 
 async fn detail(
-    State(served): State<Served>, Extension(caller): Extension<Caller>, headers: HeaderMap, Path(id): Path<String>,
+    State(served): State<Served>, Extension(caller): Extension<Caller>, headers: HeaderMap,
+    id: Result<Path<String>, PathRejection>,
 ) -> Response {
     let found = async {
-        let id: VersionId = id
-            .parse()
-            .map_err(|_| Error::invalid("the version id must be 64 lower-case hex digits").hint("versionId"))?;
+        let id = id.ok().and_then(|Path(id)| id.parse().ok());
+        let id: VersionId =
+            id.ok_or_else(|| Error::invalid("the version id must be 64 lower-case hex digits").hint("versionId"))?;
         let found = listing::detail(&served.app, &caller, id).await?;
         found.ok_or_else(|| Error::not_found("no version of that id is published"))
     };
@@ -140,7 +142,7 @@ async fn detail(
         price: DetailPrice { satoshis: price.satoshis },
     };
     // No Last-Modified: the price is part of the answer and moves without the asset.
-    Reply { body: &body, max_age: Duration::from_secs(300), last_modified: None }.answer(&headers, caller.ledger())
+    Reply { body: &body, max_age: Duration::from_secs(300), last_modified: None }.answer(&headers, &caller)
 }
 
 fn item(asset: &Asset) -> Item<'_> {

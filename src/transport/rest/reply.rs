@@ -10,6 +10,8 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::error;
 use crate::cache::{Ledger, Outcome};
+use crate::coherence::Consistency;
+use crate::domain::caller::Caller;
 use crate::error::Error;
 
 /// What a read answers with.
@@ -23,7 +25,7 @@ pub(super) struct Reply<'a, T> {
 
 impl<T: Serialize> Reply<'_, T> {
     /// The answer, or 304 when the client has it already.
-    pub(super) fn answer(self, request: &HeaderMap, ledger: &Ledger) -> Response {
+    pub(super) fn answer(self, request: &HeaderMap, caller: &Caller) -> Response {
         let bytes = match serde_json::to_vec(self.body) {
             Ok(bytes) => bytes,
             Err(cause) => return error::answer(&Error::internal(cause)),
@@ -46,12 +48,17 @@ impl<T: Serialize> Reply<'_, T> {
             }
         };
         put(header::ETAG, etag);
-        put(header::CACHE_CONTROL, format!("public, max-age={}", self.max_age.as_secs()));
+        // Who asked for freshness must not be answered by a browser or a proxy the next time.
+        let cache_control = match caller.consistency() {
+            Consistency::Bounded => format!("public, max-age={}", self.max_age.as_secs()),
+            Consistency::AtLeast(_) | Consistency::Strong => "no-cache".to_owned(),
+        };
+        put(header::CACHE_CONTROL, cache_control);
         put(header::VARY, "Overlay-Consistency".into());
         if let Some(time) = self.last_modified {
             put(header::LAST_MODIFIED, http_date(time));
         }
-        provenance(&mut put, ledger);
+        provenance(&mut put, caller.ledger());
         response
     }
 }

@@ -202,6 +202,8 @@ impl Reader {
     fn created_at(&mut self, provenance: &Map<String, Value>) -> Option<DateTime<Utc>> {
         let text = provenance.get("createdAt").and_then(Value::as_str);
         let time = text.and_then(|t| DateTime::parse_from_rfc3339(t).ok()).map(|t| t.to_utc());
+        // PostgreSQL keeps microseconds, and would round the last moment of a year into the next.
+        let time = time.map(|t| chrono::SubsecRound::trunc_subsecs(t, 6));
         // What PostgreSQL, JSON clients and people all can hold.
         match time.filter(|t| (1970..=9999).contains(&chrono::Datelike::year(t))) {
             Some(time) => Some(time),
