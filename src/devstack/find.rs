@@ -18,9 +18,6 @@ const POSTGRES_HOMES: [(&str, &str); 6] = [
     ("/Applications/Postgres.app/Contents/Versions", ""),
 ];
 
-/// Folders of binaries that a bare PATH may lack.
-const BIN: [&str; 4] = ["/usr/bin", "/usr/local/bin", "/opt/homebrew/bin", "/home/linuxbrew/.linuxbrew/bin"];
-
 /// Where, below the root, `scripts/bootstrap` unpacks PostgreSQL when it cannot install it.
 pub(super) const UNPACKED: &str = "bin-postgres";
 
@@ -46,8 +43,7 @@ impl Found {
         }
         let redis = path
             .iter()
-            .map(PathBuf::as_path)
-            .chain(BIN.iter().map(Path::new))
+            // Only there: we can do without Redis, and a PATH without it is how somebody says so.
             .flat_map(|d| [d.join("redis-server"), d.join("valkey-server")])
             .find(|p| p.is_file());
         Found { postgres, redis }
