@@ -121,6 +121,8 @@ pub fn upkeep(database: &db::Config) -> db::Config {
 /// # Errors
 /// `unavailable` when PostgreSQL cannot be reached; `internal` when the schema is not migrated.
 pub async fn furnish(config: &Config, database: &db::Config, redis: Option<&RedisConfig>) -> Result<App> {
+    // What is counted before there is a recorder is lost, the first epoch among it.
+    telemetry::metrics()?;
     let db = Db::connect(database).await?;
     let clock = Arc::new(Clock::new(config.max_staleness));
     let feed = Feed::start(database, config.feed, clock.clone()).await?;

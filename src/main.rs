@@ -172,8 +172,6 @@ fn settings() -> Option<Config> {
 }
 
 async fn with_stores(config: &Config, command: Option<Command>) -> Result<()> {
-    // First of all, so that what happens before the listener starts is counted too.
-    telemetry::metrics()?;
     let purpose = match command {
         None | Some(Command::Serve { .. }) => Purpose::Serve,
         Some(_) => Purpose::Command,

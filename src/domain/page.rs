@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::Datelike;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -15,7 +16,8 @@ pub const MAX_LIMIT: u32 = 200;
 /// Rows on a page when nothing is said.
 pub const DEFAULT_LIMIT: u32 = 50;
 
-/// Longest cursor accepted, bytes: enough for the longest name there can be.
+/// Longest cursor accepted, bytes: a name of 500 and an identifier of 200 characters that JSON writes in six bytes each,
+/// in base64, fit.
 const MAX_CURSOR: usize = 8_192;
 
 /// An order that pages can follow: by a column, then ascending by identifier.
@@ -69,8 +71,11 @@ impl Cursor {
         }
         // PostgreSQL would refuse what is not of the column's type: a fault of the client's, so it is found here.
         let typed = match order.cast {
-            "timestamptz" => chrono::DateTime::parse_from_str(&sort, "%Y-%m-%d %H:%M:%S%.f%#z").is_ok(),
-            "float4" => sort.parse::<f32>().is_ok_and(f32::is_finite),
+            // Chrono reads more than PostgreSQL does: years without end, Unicode's spaces and signs.
+            "timestamptz" => chrono::DateTime::parse_from_str(&sort, "%Y-%m-%d %H:%M:%S%.f%#z")
+                .is_ok_and(|t| sort.is_ascii() && sort.ends_with("+00") && (1..=9999).contains(&t.year())),
+            // What is too small for the type is zero to Rust, and an error to PostgreSQL.
+            "float4" => sort.parse::<f32>().is_ok_and(|f| f.is_normal() || sort == "0"),
             _ => !sort.contains('\0'),
         };
         if !typed || id.contains('\0') {
@@ -202,6 +207,7 @@ mod tests {
     use super::*;
 
     const NEWEST: Order = Order { name: "newest", column: "updated_at", cast: "timestamptz", descending: true };
+    const RANK: Order = Order { name: "rank", column: "rank", cast: "float4", descending: true };
     const NAME: Order = Order { name: "name", column: "name", cast: "text", descending: false };
 
     #[test]
@@ -214,6 +220,10 @@ mod tests {
             "!!".into(),
             URL_SAFE_NO_PAD.encode("[1,2,3]"),
             Cursor::new(&NEWEST, "not a time", "ab").encode(),
+            Cursor::new(&NEWEST, "0000-01-01 00:00:00+00", "ab").encode(),
+            Cursor::new(&NEWEST, "+20000-01-01 00:00:00+00", "ab").encode(),
+            Cursor::new(&NEWEST, "2026-01-01 00:00:00+23", "ab").encode(),
+            Cursor::new(&NEWEST, "2026-01-01\u{3000}00:00:00+00", "ab").encode(),
             Cursor::new(&NAME, "a\0b", "ab").encode(),
         ];
         for text in garbage {
@@ -221,5 +231,11 @@ mod tests {
             assert!(error.message().contains("`after`"), "{error}");
         }
         assert!(Cursor::decode(&cursor.encode(), &NAME, "after").is_err());
+        for (rank, fine) in
+            [("0", true), ("0.25", true), ("1e-20", true), ("1e-50", false), ("inf", false), ("", false)]
+        {
+            let cursor = Cursor::new(&RANK, rank, "ab").encode();
+            assert_eq!(Cursor::decode(&cursor, &RANK, "after").is_ok(), fine, "{rank}");
+        }
     }
 }

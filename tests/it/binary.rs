@@ -62,16 +62,17 @@ impl Serving {
         let mut command = overlay(&["serve", "--seed-if-empty"], &[("PG_URL", pg_url), ("OVERLAY_PORT", "0")]);
         let mut child = command.stderr(Stdio::piped()).spawn().expect("starts");
         let mut log = BufReader::new(child.stderr.take().expect("piped"));
-        let mut told = String::new();
-        loop {
+        let (mut told, mut url) = (String::new(), None);
+        while url.is_none() {
             let mut line = String::new();
-            assert!(log.read_line(&mut line).expect("log") > 0, "ended before it listened: {told}");
-            if let Some((_, rest)) = line.split_once("listening on ") {
-                let url = rest.split_whitespace().next().expect("an address").to_owned();
-                return Self { child, url, log };
+            if log.read_line(&mut line).expect("log") == 0 {
+                panic!("ended before it listened ({:?}): {told}", child.wait());
             }
+            let rest = line.split_once("listening on ").map(|(_, rest)| rest);
+            url = rest.and_then(|rest| rest.split_whitespace().next()).map(str::to_owned);
             told += &line;
         }
+        Self { child, url: url.expect("just found"), log }
     }
 
     /// Ends it as an orchestrator would; answers the rest of its log.

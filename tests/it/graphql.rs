@@ -1,1 +1,8 @@
-//! graphql
+//! GraphQL keeps its promises: what a query costs, how pages follow each other, and what is said on the wire.
+
+mod filters;
+mod hostile;
+mod lookups;
+mod nested;
+mod paging;
+mod wire;

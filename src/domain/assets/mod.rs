@@ -163,20 +163,32 @@ impl Assets {
         page.ok_or_else(|| Error::internal("a page is never absent"))
     }
 
+    /// How many assets each of several scopes has, which must all be of one kind. One statement for those not cached.
+    ///
+    /// # Errors
+    /// As [`Self::get_many`].
+    pub async fn counts(&self, caller: &Caller, scopes: &[Scope], filter: &Filter) -> Result<Vec<Arc<i64>>> {
+        let (db, for_filter) = (self.db.clone(), filter.clone());
+        let load = move |scopes: Vec<Scope>| {
+            let (db, filter) = (db.clone(), for_filter.clone());
+            async move {
+                let counts = store::counts(&db, &scopes, &filter).await?;
+                let loaded = |(scope, count)| Loaded { value: Some(count), tags: keys::page_tags(scope, &filter) };
+                Ok(scopes.iter().zip(counts).map(loaded).collect())
+            }
+            .boxed()
+        };
+        let counts = self.cache.get_many(caller.ledger(), scopes, |s| keys::count(s, filter), load).await?;
+        counts.into_iter().map(|n| n.ok_or_else(|| Error::internal("a count is never absent"))).collect()
+    }
+
     /// How many assets a scope and a filter have.
     ///
     /// # Errors
     /// As [`Self::get_many`].
     pub async fn count(&self, caller: &Caller, scope: &Scope, filter: &Filter) -> Result<i64> {
-        let (db, for_scope, for_filter) = (self.db.clone(), scope.clone(), filter.clone());
-        let load = move || {
-            let (db, scope, filter) = (db.clone(), for_scope.clone(), for_filter.clone());
-            async move {
-                let tags = keys::page_tags(&scope, &filter);
-                Ok(Loaded { value: Some(store::count(&db, &scope, &filter).await?), tags })
-            }
-        };
-        Ok(self.cache.get(caller.ledger(), keys::count(scope, filter), load).await?.map_or(0, |n| *n))
+        let count = self.counts(caller, std::slice::from_ref(scope), filter).await?.pop();
+        count.map(|n| *n).ok_or_else(|| Error::internal("one scope has one count"))
     }
 
     /// Keeps the assets that a page's statement brought along, so that reading them costs no second one.

@@ -161,8 +161,9 @@ fn has_trigrams(text: &Option<String>) -> bool {
     text.as_ref().is_some_and(|t| t.chars().filter(|c| c.is_alphanumeric()).count() >= 3)
 }
 
-/// Pages of several scopes of one shape, in one statement: for each scope its rows, and the assets themselves.
-pub(super) async fn pages(db: &Db, scopes: &[Scope], filter: &Filter, request: &Request) -> Result<Vec<Vec<Found>>> {
+/// The table that scopes of one shape are taken from, its identifier's column, and the conditions on its rows, in which
+/// `scope.name` is the scope.
+fn scoped(scopes: &[Scope], filter: &Filter) -> (&'static str, &'static str, Conditions) {
     let names = scopes.iter().map(|s| match s {
         Scope::Catalogue => String::new(),
         Scope::Producer(id) => id.clone(),
@@ -181,6 +182,12 @@ pub(super) async fn pages(db: &Db, scopes: &[Scope], filter: &Filter, request: &
         _ => ("public.assets", "version_id"),
     };
     conditions.filter(filter);
+    (table, id, conditions)
+}
+
+/// Pages of several scopes of one shape, in one statement: for each scope its rows, and the assets themselves.
+pub(super) async fn pages(db: &Db, scopes: &[Scope], filter: &Filter, request: &Request) -> Result<Vec<Vec<Found>>> {
+    let (table, id, mut conditions) = scoped(scopes, filter);
     let cursor_at = conditions.values.len() + 1;
     let joined = conditions.joined();
     let walk = page::select(Source { from: table, id, conditions: &joined }, request, cursor_at);
@@ -239,30 +246,21 @@ pub(super) async fn found(db: &Db, text: &str, request: &Request) -> Result<Vec<
     Ok(groups.into_iter().next().unwrap_or_default())
 }
 
-pub(super) async fn count(db: &Db, scope: &Scope, filter: &Filter) -> Result<i64> {
+/// How many assets each of several scopes of one shape has.
+pub(super) async fn counts(db: &Db, scopes: &[Scope], filter: &Filter) -> Result<Vec<i64>> {
     #[derive(FromQueryResult)]
     struct Count {
         count: i64,
     }
-    let mut conditions = Conditions::new(Vec::new());
-    conditions.values.clear();
-    let table = match scope {
-        Scope::Catalogue => "public.assets",
-        Scope::Producer(id) => {
-            conditions.push(id.clone(), |p| format!("producer_id = {p}"));
-            "public.assets"
-        }
-        Scope::Parent(id) => {
-            conditions.push(id.to_string(), |p| format!("parent_version_id = {p}"));
-            "public.asset_parents"
-        }
-    };
-    conditions.filter(filter);
+    let (table, _, conditions) = scoped(scopes, filter);
     let joined = conditions.joined();
     let condition = if joined.is_empty() { "true" } else { &joined };
-    let sql = format!("select count(*) as count from {table} where {condition}");
-    let row: Option<Count> = db.one("assets.count", &sql, conditions.values).await?;
-    Ok(row.map_or(0, |r| r.count))
+    let sql = format!(
+        "select (select count(*) from {table} where {condition}) as count \
+         from unnest($1::text[]) with ordinality as scope(name, position) order by scope.position"
+    );
+    let rows: Vec<Count> = db.all("assets.counts", &sql, conditions.values).await?;
+    Ok(rows.into_iter().map(|row| row.count).collect())
 }
 
 struct PageRow {

@@ -18,8 +18,10 @@ use crate::domain::Document;
 use crate::domain::assets::{Asset, Filter, Scope};
 use crate::domain::caller::Caller;
 use crate::domain::page::{Page, Request};
+use crate::domain::policies::Policy;
 use crate::domain::prices::{Price, Priced};
 use crate::domain::producers::Producer;
+use crate::domain::receipts::Receipt;
 use crate::error::{Error, Result};
 
 /// More keys than any query within the limits can ask for: a batch is never split.
@@ -47,7 +49,10 @@ pub(super) struct Loaders {
     assets: Loader<VersionId, Answer<Asset>, Batch>,
     manifests: Loader<VersionId, Answer<Document>, Batch>,
     pages: Loader<PageKey, Answer<Page<VersionId>>, Batch>,
+    totals: Loader<Scope, Answer<i64>, Batch>,
     producers: Loader<String, Answer<Producer>, Batch>,
+    policies: Loader<String, Answer<Policy>, Batch>,
+    receipts: Loader<String, Answer<Receipt>, Batch>,
     prices: Loader<Priced, Answer<Price>, Batch>,
 }
 
@@ -60,7 +65,10 @@ impl Loaders {
             assets: Loader::new(batch.clone()).with_max_batch_size(ALL),
             manifests: Loader::new(batch.clone()).with_max_batch_size(ALL),
             pages: Loader::new(batch.clone()).with_max_batch_size(ALL),
+            totals: Loader::new(batch.clone()).with_max_batch_size(ALL),
             producers: Loader::new(batch.clone()).with_max_batch_size(ALL),
+            policies: Loader::new(batch.clone()).with_max_batch_size(ALL),
+            receipts: Loader::new(batch.clone()).with_max_batch_size(ALL),
             prices: Loader::new(batch).with_max_batch_size(ALL),
         }
     }
@@ -77,8 +85,21 @@ impl Loaders {
         load(&self.pages, (scope, request)).await?.ok_or_else(|| Error::internal("a page is never absent"))
     }
 
+    /// How many assets a scope has in all.
+    pub(super) async fn total(&self, scope: Scope) -> Answer<i64> {
+        load(&self.totals, scope).await
+    }
+
     pub(super) async fn producer(&self, id: String) -> Answer<Producer> {
         load(&self.producers, id).await
+    }
+
+    pub(super) async fn policy(&self, id: String) -> Answer<Policy> {
+        load(&self.policies, id).await
+    }
+
+    pub(super) async fn receipt(&self, id: String) -> Answer<Receipt> {
+        load(&self.receipts, id).await
     }
 
     pub(super) async fn price(&self, priced: Priced) -> Answer<Price> {
@@ -134,6 +155,34 @@ impl BatchFn<VersionId, Answer<Document>> for Batch {
 impl BatchFn<String, Answer<Producer>> for Batch {
     async fn load(&mut self, keys: &[String]) -> HashMap<String, Answer<Producer>> {
         answers(keys, self.app.producers.get_many(&self.caller, keys).await)
+    }
+}
+
+impl BatchFn<String, Answer<Policy>> for Batch {
+    async fn load(&mut self, keys: &[String]) -> HashMap<String, Answer<Policy>> {
+        answers(keys, self.app.policies.get_many(&self.caller, keys).await)
+    }
+}
+
+impl BatchFn<String, Answer<Receipt>> for Batch {
+    async fn load(&mut self, keys: &[String]) -> HashMap<String, Answer<Receipt>> {
+        answers(keys, self.app.receipts.get_many(&self.caller, keys).await)
+    }
+}
+
+impl BatchFn<Scope, Answer<i64>> for Batch {
+    /// One statement for each kind of scope.
+    async fn load(&mut self, keys: &[Scope]) -> HashMap<Scope, Answer<i64>> {
+        let mut groups: HashMap<_, Vec<Scope>> = HashMap::new();
+        for key in keys {
+            groups.entry(discriminant(key)).or_default().push(key.clone());
+        }
+        let mut out = HashMap::new();
+        for scopes in groups.into_values() {
+            let counts = self.app.assets.counts(&self.caller, &scopes, &Filter::default()).await;
+            out.extend(answers(&scopes, counts.map(|counts| counts.into_iter().map(Some).collect())));
+        }
+        out
     }
 }
 

@@ -67,7 +67,7 @@ impl PolicyQuery {
         let loaders = ctx.data_unchecked::<Loaders>();
         let outcome = async {
             let id = super::relay::identifier(policy_id, "policyId")?;
-            Ok(loaders.app.policies.get_many(&loaders.caller, &[id]).await?.pop().flatten().map(PolicyNode))
+            Ok(loaders.policy(id).await?.map(PolicyNode))
         };
         nullable(outcome.await)
     }

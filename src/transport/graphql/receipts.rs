@@ -96,7 +96,7 @@ impl ReceiptQuery {
         let loaders = ctx.data_unchecked::<Loaders>();
         let outcome = async {
             let id = super::relay::identifier(receipt_id, "receiptId")?;
-            Ok(loaders.app.receipts.get_many(&loaders.caller, &[id]).await?.pop().flatten().map(ReceiptNode))
+            Ok(loaders.receipt(id).await?.map(ReceiptNode))
         };
         nullable(outcome.await)
     }

@@ -51,21 +51,14 @@ async fn find(loaders: &Loaders, id: &ID) -> Result<Option<Node>> {
         return Err(Error::invalid("`id` is not a global identifier of this server").hint("id"));
     };
     let text = identifier(id.to_owned(), "id")?;
-    let (app, caller) = (&loaders.app, &loaders.caller);
     Ok(match kind {
         "Asset" => match id.parse() {
             Ok(id) => loaders.asset(id).await?.map(|asset| Node::Asset(AssetNode(asset))),
             Err(_) => None,
         },
         "Producer" => loaders.producer(text).await?.map(|producer| Node::Producer(ProducerNode(producer))),
-        "Policy" => {
-            let found = app.policies.get_many(caller, &[text]).await?.pop().flatten();
-            found.map(|policy| Node::Policy(PolicyNode(policy)))
-        }
-        "Receipt" => {
-            let found = app.receipts.get_many(caller, &[text]).await?.pop().flatten();
-            found.map(|receipt| Node::Receipt(ReceiptNode(receipt)))
-        }
+        "Policy" => loaders.policy(text).await?.map(|policy| Node::Policy(PolicyNode(policy))),
+        "Receipt" => loaders.receipt(text).await?.map(|receipt| Node::Receipt(ReceiptNode(receipt))),
         _ => None,
     })
 }

@@ -19,6 +19,11 @@ impl ScalarType for Hex32 {
         }
     }
 
+    // Asked by validation: a wrong literal is then refused before anything is executed, as the specification wants.
+    fn is_valid(value: &Value) -> bool {
+        Self::parse(value.clone()).is_ok()
+    }
+
     fn to_value(&self) -> Value {
         Value::String(self.0.to_string())
     }
@@ -39,6 +44,10 @@ impl ScalarType for Satoshis {
         amount.map(Self).ok_or_else(|| InputValueError::custom("must be a whole number of satoshis"))
     }
 
+    fn is_valid(value: &Value) -> bool {
+        Self::parse(value.clone()).is_ok()
+    }
+
     fn to_value(&self) -> Value {
         Value::String(self.0.to_string())
     }
@@ -57,6 +66,10 @@ impl ScalarType for Bytes {
             _ => return Err(InputValueError::expected_type(value)),
         };
         bytes.map(Self).ok_or_else(|| InputValueError::custom("must be a whole number of bytes"))
+    }
+
+    fn is_valid(value: &Value) -> bool {
+        Self::parse(value.clone()).is_ok()
     }
 
     fn to_value(&self) -> Value {

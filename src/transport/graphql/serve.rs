@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use async_graphql::{Request, Response as Answer, ServerError};
+use async_graphql::parser::types::{BaseType, OperationDefinition, VariableDefinition};
+use async_graphql::{Name, Positioned, Request, Response as Answer, ServerError, Value};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -14,6 +15,7 @@ use serde_json::value::RawValue;
 
 use super::guard;
 use super::loaders::Loaders;
+use super::weigh;
 use crate::domain::caller::Caller;
 use crate::transport::http::{Served, typed};
 
@@ -95,12 +97,59 @@ async fn run(served: &Served, caller: Caller, parameters: Parameters, media: Med
     if let Some(name) = operation_name.filter(|name| !name.is_empty()) {
         request = request.operation_name(name);
     }
-    let answer = served.schema.execute(request).await;
+    // A document that cannot be parsed is told by the execution, in the words of the parser.
+    if let Ok(document) = request.parsed_query()
+        && let Err(why) = weigh::check(document)
+    {
+        return media.bad(&why);
+    }
+    let answer = match settle_variables(&mut request) {
+        Ok(()) => served.schema.execute(request).await,
+        Err(error) => Answer::from_errors(vec![error]),
+    };
     let mut response = media.answer(&answer);
     if let Some(outcome) = caller.ledger().outcome() {
         response.headers_mut().insert("x-cache", HeaderValue::from_static(outcome.label()));
     }
     response
+}
+
+/// Does with the variables what async-graphql does not: refuses a required one that is absent, before anything is
+/// executed; and gives `null` to a number that was left out. To leave an optional one out is the client's right, but the
+/// library's reckoning of complexity refuses a document when it meets one in an argument that a cost depends on, also in
+/// an operation that was not chosen. Those arguments are all of type `Int`, and none has a default, so `null` means the
+/// same as nothing.
+fn settle_variables(request: &mut Request) -> Result<(), ServerError> {
+    let chosen = request.operation_name.clone();
+    // What cannot be parsed, and an operation that is not there, are refused by the execution.
+    let Ok(document) = request.parsed_query() else { return Ok(()) };
+    let is_chosen =
+        |name: Option<&Name>| chosen.as_deref().is_none_or(|chosen| name.is_some_and(|name| name == chosen));
+    let (of_chosen, of_others): (Vec<_>, Vec<_>) = document.operations.iter().partition(|(name, _)| is_chosen(*name));
+    let definitions = |operations: Vec<(_, &Positioned<OperationDefinition>)>| -> Vec<VariableDefinition> {
+        operations.iter().flat_map(|(_, o)| &o.node.variable_definitions).map(|d| d.node.clone()).collect()
+    };
+    let (own, others) = (definitions(of_chosen), definitions(of_others));
+    let int = BaseType::Named(Name::new("Int"));
+    for VariableDefinition { name, var_type, default_value, .. } in &own {
+        let is_absent = match request.variables.get(&name.node) {
+            None => default_value.is_none(),
+            Some(value) => *value == Value::Null,
+        };
+        if is_absent && !var_type.node.nullable {
+            let message = format!("the variable `${}` of type `{}` is required", name.node, var_type.node);
+            return Err(ServerError::new(message, Some(name.pos)));
+        }
+        if is_absent && var_type.node.base == int {
+            request.variables.insert(name.node.clone(), Value::Null);
+        }
+    }
+    for VariableDefinition { name, var_type, .. } in others {
+        if var_type.node.base == int && own.iter().all(|d| d.name.node != name.node) {
+            request.variables.entry(name.node).or_insert(Value::Null);
+        }
+    }
+    Ok(())
 }
 
 /// The media type the client prefers.
@@ -130,7 +179,7 @@ impl Media {
     /// A request that was executed, or refused by validation. The newer type tells the latter by its status; with plain
     /// JSON every well-formed answer is a 200.
     fn answer(self, answer: &Answer) -> Response {
-        let refused = answer.is_err() && answer.data == async_graphql::Value::Null && no_path(answer);
+        let refused = answer.is_err() && answer.data == Value::Null && no_path(answer);
         let status = match self {
             Self::Graphql if refused => StatusCode::BAD_REQUEST,
             _ => StatusCode::OK,

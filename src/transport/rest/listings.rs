@@ -118,8 +118,9 @@ async fn detail(
     id: Result<Path<String>, PathRejection>,
 ) -> Response {
     let found = async {
-        let id = id.ok().and_then(|Path(id)| id.parse().ok());
-        let id: VersionId =
+        // A path that is not UTF-8 is refused like any other that is no identifier.
+        let id: Option<VersionId> = id.ok().and_then(|Path(id)| id.parse().ok());
+        let id =
             id.ok_or_else(|| Error::invalid("the version id must be 64 lower-case hex digits").hint("versionId"))?;
         let found = listing::detail(&served.app, &caller, id).await?;
         found.ok_or_else(|| Error::not_found("no version of that id is published"))

@@ -10,6 +10,7 @@ use crate::harness::{Setup, with};
 async fn a_cold_key_that_many_want_at_once_is_loaded_once() {
     with(Setup::seeded(), async |app| {
         let id = app.rows("select version_id from assets order by 1 limit 1").await.remove(0);
+        app.settled().await;
         // Two parts of the answer, asset and price: one statement each.
         let path = format!("/listings/{id}");
         let (_, statements) = app.statements(join_all((0..300).map(|_| app.json(&path)))).await;
@@ -43,6 +44,7 @@ async fn a_caller_that_goes_away_does_not_take_the_others_load_with_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_and_its_assets_are_one_statement_cold_and_none_warm() {
     with(Setup::seeded(), async |app| {
+        app.settled().await;
         let (_, cold) = app.statements(app.json("/listings?limit=50")).await;
         assert_eq!(cold, 1);
         let (_, warm) = app.statements(app.json("/listings?limit=50")).await;
@@ -80,6 +82,7 @@ async fn with_no_time_to_live_and_no_grace_nothing_is_served_twice() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_value_past_its_ttl_is_served_while_it_is_refreshed() {
     with(Setup::seeded().with("CACHE_TTLS_JSON", r#"{"assets":0,"listings":0}"#), async |app| {
+        app.settled().await;
         app.json("/listings?limit=5").await;
         let answer = app.get("/listings?limit=5").send().await.expect("answer");
         assert_eq!(answer.headers()["x-cache"], "stale");

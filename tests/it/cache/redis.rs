@@ -41,12 +41,14 @@ async fn another_process_finds_in_redis_what_the_first_has_loaded() {
     with_database(async |database| {
         let setup = Setup::seeded().redis(server.url());
         let first = TestApp::start(&setup, database).await;
+        first.settled().await;
         let shown = names(&first).await;
         let found = filled(&mut session(server.url()).await, 23).await;
         assert!(found.iter().any(|k| k.starts_with("cache:listings:")), "{found:?}");
         // One row more than the page shows tells that there are more.
         assert_eq!(found.iter().filter(|k| k.starts_with("cache:asset:")).count(), 21);
         let second = TestApp::start(&setup, database).await;
+        second.settled().await;
         let (again, statements) = second.statements(names(&second)).await;
         assert_eq!(again, shown);
         // The seed check at the start counts; the read itself finds everything in Redis.
@@ -68,6 +70,7 @@ async fn a_poisoned_truncated_or_foreign_entry_is_a_miss() {
     with_database(async |database| {
         let setup = Setup::seeded().redis(server.url()).with("CACHE_MEMORY_MB", "0");
         let app = TestApp::start(&setup, database).await;
+        app.settled().await;
         let shown = names(&app).await;
         let mut session = session(server.url()).await;
         let found = filled(&mut session, 23).await;

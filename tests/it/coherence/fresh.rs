@@ -154,6 +154,7 @@ async fn a_long_writer_costs_hits_and_never_freshness() {
 async fn what_was_absent_appears() {
     with(Setup::seeded(), async |app| {
         let id = "ab".repeat(32);
+        app.settled().await;
         assert!(app.query(ASSET, json!({"id": id})).await["asset"].is_null());
         let (again, statements) = app.statements(app.query(ASSET, json!({"id": id}))).await;
         assert!(again["asset"].is_null());
@@ -215,6 +216,7 @@ async fn a_dead_feed_means_no_cache() {
             assert!(Instant::now() < deadline, "the feed does not come back");
             tokio::task::yield_now().await;
         }
+        app.settled().await;
         let (_, statements) = app
             .statements(async {
                 name(app, &id, None).await;

@@ -20,6 +20,7 @@ async fn marks_from_another_databases_future_are_disowned() {
             app.sql(marks).await;
             app.caught_up().await;
             assert_ne!(app.app.cache.clock().moment().epoch, before, "{marks}: history begins anew");
+            app.settled().await;
             app.json("/listings?limit=5").await;
             let (_, statements) = app.statements(app.json("/listings?limit=5")).await;
             assert_eq!(statements, 0, "{marks}: values are kept again");

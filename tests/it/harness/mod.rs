@@ -1,6 +1,7 @@
 //! The server under test: a database of its own, cloned from a migrated template; a listener of its own; everything
 //! removed afterwards, whether the test passed or not.
 
+pub(crate) mod makers;
 mod stores;
 
 use std::collections::HashMap;
@@ -163,6 +164,19 @@ impl TestApp {
     /// Waits until the feed has heard of everything committed so far.
     pub(crate) async fn caught_up(&self) {
         self.app.feed.reach(overlay::coherence::Consistency::Strong).await.expect("the feed answers");
+    }
+
+    /// Waits until all that was committed so far can be cached. A horizon stays behind any transaction that writes, in
+    /// whichever database of the server it does: other tests hold it back for as long as they write.
+    pub(crate) async fn settled(&self) {
+        let next = self.rows("select pg_snapshot_xmax(pg_current_snapshot())::text").await;
+        let next: u64 = next[0].parse().expect("a transaction id");
+        let passed = async {
+            while self.app.cache.clock().moment().as_of < next {
+                self.caught_up().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(60), passed).await.expect("other tests' transactions end");
     }
 
     /// Version ids of the catalogue by name.

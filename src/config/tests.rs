@@ -1,0 +1,63 @@
+//! What settings are accepted, and what is said of those that are not.
+
+use super::*;
+
+fn read(pairs: &[(&str, &str)]) -> Result<Config, Vec<Fault>> {
+    Config::read(&|name| pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()))
+}
+
+#[test]
+fn the_defaults_are_accepted() {
+    let config = read(&[]).unwrap_or_else(|faults| panic!("{faults:?}"));
+    assert!(config.database.is_none() && config.redis.is_none());
+    assert_eq!(config.http.listen.to_string(), "127.0.0.1:8788");
+    assert_eq!(config.http.body_limit, 256 << 10);
+}
+
+#[test]
+fn all_faults_are_told_at_once_by_name_and_without_secrets() {
+    let faults = read(&[
+        ("PG_URL", "mysql://u:hunter2@h/d"),
+        ("PG_POOL_MAX", "zero"),
+        ("BODY_SIZE_LIMIT", "9 parsecs"),
+        ("CACHE_TTLS_JSON", r#"{"asset": 5, "bundles": -1}"#),
+        ("PAY_SPLITS_JSON", r#"{"overlay": 0.5}"#),
+        ("ADMIN_IDENTITY_KEYS", "02ff"),
+        ("SWR_ENABLE", "maybe"),
+        ("LOG_FILTER", "overlay=loudly"),
+    ])
+    .err()
+    .expect("faults");
+    let told = faults.iter().map(|f| format!("{}: {}", f.name, f.message)).collect::<Vec<_>>().join("\n");
+    for name in [
+        "PG_URL",
+        "PG_POOL_MAX",
+        "BODY_SIZE_LIMIT",
+        "`asset`",
+        "`bundles`",
+        "PAY_SPLITS_JSON",
+        "ADMIN_IDENTITY_KEYS",
+        "SWR_ENABLE",
+        "LOG_FILTER",
+    ] {
+        assert!(told.contains(name), "{name} is missing in:\n{told}");
+    }
+    assert!(!told.contains("hunter2"), "{told}");
+    assert!(told.contains("1 to 1000"), "the accepted form is told: {told}");
+}
+
+#[test]
+fn a_partial_ttl_object_overrides_only_what_it_names() {
+    let config = read(&[("CACHE_TTLS_JSON", r#"{"assets": 1000}"#)]).unwrap_or_else(|f| panic!("{f:?}"));
+    assert_eq!(config.cache.ttls.soft(cache::Kind::Asset), Duration::from_secs(1));
+    assert_eq!(config.cache.ttls.soft(cache::Kind::Listing), Duration::from_secs(180));
+}
+
+#[test]
+fn parts_make_a_url_and_old_names_work() {
+    let config =
+        read(&[("PG_HOST", "db"), ("PG_PASSWORD", "p@ss/word"), ("PORT", "9000")]).unwrap_or_else(|f| panic!("{f:?}"));
+    let url = config.database.expect("host given").url;
+    assert_eq!(url, "postgres://overlay:p%40ss%2Fword@db:5432/overlay?sslmode=prefer");
+    assert_eq!(config.http.listen.port(), 9000);
+}
