@@ -1,6 +1,7 @@
 //! Reading through the cache: memory, Redis, load; each hit checked against the clock.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,7 +16,7 @@ use super::ledger::{Ledger, Outcome};
 use super::store::memory::Memory;
 use super::store::redis::{Redis, Write};
 use super::ttl::{Kind, Ttls};
-use crate::coherence::{Clock, Moment, Tags};
+use crate::coherence::{Clock, Moment, Tag, Tags};
 use crate::error::{Error, Result};
 
 /// Sizes and times of the cache.
@@ -140,6 +141,31 @@ impl Cache {
         }
         ledger.waited(begun.elapsed());
         found.into_iter().collect::<Option<_>>().ok_or_else(|| Error::internal("a load was lost four times"))
+    }
+
+    /// The values of `ids`, in order, where one query finds what there is: `find` answers by identifier, what it leaves out
+    /// does not exist, and `tags` names what a value, or its absence, depends on.
+    ///
+    /// # Errors
+    /// As [`Self::get_many`].
+    pub async fn find_many<I, V, F>(
+        &self, ledger: &Ledger, ids: &[I], key: impl Fn(&I) -> Key<V>, tags: fn(&I) -> Vec<Tag>,
+        find: impl Fn(Vec<I>) -> F + Clone + Send + Sync + 'static,
+    ) -> Result<Vec<Option<Arc<V>>>>
+    where
+        I: Clone + Eq + Hash + Send + Sync + 'static,
+        V: Cached,
+        F: Future<Output = Result<HashMap<I, V>>> + Send + 'static,
+    {
+        let load = move |ids: Vec<I>| {
+            let finding = find(ids.clone());
+            async move {
+                let mut found = finding.await?;
+                Ok(ids.iter().map(|id| Loaded { value: found.remove(id), tags: tags(id) }).collect())
+            }
+            .boxed()
+        };
+        self.get_many(ledger, ids, key, load).await
     }
 
     /// Keeps values that a wider query brought along. `moment` was taken before that query began.

@@ -202,6 +202,16 @@ pub fn select(source: Source<'_>, request: &Request, first_parameter: usize) -> 
     sql
 }
 
+/// The statement of a page together with its rows: `columns` of the table `from`, called `t`, beside each row's `sort`.
+/// The cursor's parameters are `$1` and `$2`.
+pub fn select_rows(from: &str, id: &str, columns: &str, request: &Request) -> String {
+    let inner = select(Source { from, id, conditions: "" }, request, 1);
+    format!(
+        "select page.sort, {columns} from (select row_number() over () as n, ordered.* from ({inner}) as ordered) as page \
+         join {from} t on t.{id} = page.id order by page.n"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -71,15 +71,11 @@ impl Assets {
     /// `unavailable` or `timeout` when the database does not answer.
     pub async fn get_many(&self, caller: &Caller, ids: &[VersionId]) -> Result<Vec<Option<Arc<Asset>>>> {
         let db = self.db.clone();
-        let load = move |ids: Vec<VersionId>| {
+        let find = move |ids: Vec<VersionId>| {
             let db = db.clone();
-            async move {
-                let mut found = store::by_ids(&db, &ids).await?;
-                Ok(ids.iter().map(|id| Loaded { value: found.remove(id), tags: keys::asset_tags(id) }).collect())
-            }
-            .boxed()
+            async move { store::by_ids(&db, &ids).await }
         };
-        self.cache.get_many(caller.ledger(), ids, keys::asset, load).await
+        self.cache.find_many(caller.ledger(), ids, keys::asset, keys::asset_tags, find).await
     }
 
     /// One asset.
@@ -96,15 +92,11 @@ impl Assets {
     /// As [`Self::get_many`].
     pub async fn manifests(&self, caller: &Caller, ids: &[VersionId]) -> Result<Vec<Option<Arc<Document>>>> {
         let db = self.db.clone();
-        let load = move |ids: Vec<VersionId>| {
+        let find = move |ids: Vec<VersionId>| {
             let db = db.clone();
-            async move {
-                let mut found = store::manifests(&db, &ids).await?;
-                Ok(ids.iter().map(|id| Loaded { value: found.remove(id), tags: keys::asset_tags(id) }).collect())
-            }
-            .boxed()
+            async move { store::manifests(&db, &ids).await }
         };
-        self.cache.get_many(caller.ledger(), ids, keys::manifest, load).await
+        self.cache.find_many(caller.ledger(), ids, keys::manifest, keys::asset_tags, find).await
     }
 
     /// The same page of several scopes, which must all be of one kind. One statement for those not cached.

@@ -5,7 +5,6 @@ mod store;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use futures_util::FutureExt;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::{Cache, Cached, Key, Kind, Loaded, Params};
@@ -59,16 +58,11 @@ impl Policies {
     /// `unavailable` or `timeout` when the database does not answer.
     pub async fn get_many(&self, caller: &Caller, ids: &[String]) -> Result<Vec<Option<Arc<Policy>>>> {
         let db = self.db.clone();
-        let load = move |ids: Vec<String>| {
+        let find = move |ids: Vec<String>| {
             let db = db.clone();
-            async move {
-                let mut found = store::by_ids(&db, &ids).await?;
-                Ok(ids.iter().map(|id| Loaded { value: found.remove(id), tags: vec![tag(id)] }).collect())
-            }
-            .boxed()
+            async move { store::by_ids(&db, &ids).await }
         };
-        let key = |id: &String| Key::new(format!("cache:policy:{id}"));
-        self.cache.get_many(caller.ledger(), ids, key, load).await
+        self.cache.find_many(caller.ledger(), ids, key, tags, find).await
     }
 
     /// A page of policies by name.
@@ -84,7 +78,7 @@ impl Policies {
                 let (rows, policies): (Vec<_>, Vec<_>) = store::page(&room.db, &request).await?.into_iter().unzip();
                 let loaded = policies.into_iter().map(|policy| {
                     let id = policy.policy_id.clone();
-                    (Key::new(format!("cache:policy:{id}")), Loaded { value: Some(policy), tags: vec![tag(&id)] })
+                    (key(&id), Loaded { value: Some(policy), tags: tags(&id) })
                 });
                 room.cache.prime(moment, loaded.collect());
                 Ok(Loaded { value: Some(Page::of(&request, rows)), tags: vec![Tag::new("policies")] })
@@ -96,6 +90,10 @@ impl Policies {
     }
 }
 
-fn tag(id: &str) -> Tag {
-    Tag::new(format!("policy:{id}"))
+fn key(id: &String) -> Key<Policy> {
+    Key::new(format!("cache:policy:{id}"))
+}
+
+fn tags(id: &String) -> Vec<Tag> {
+    vec![Tag::new(format!("policy:{id}"))]
 }

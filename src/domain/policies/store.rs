@@ -8,10 +8,10 @@ use sea_orm::{FromQueryResult, Value};
 use super::Policy;
 use crate::db::Db;
 use crate::domain::Document;
-use crate::domain::page::{self, Request, Row, Source};
+use crate::domain::page::{self, Request, Row};
 use crate::error::Result;
 
-const COLUMNS: &str = "p.policy_id, p.name, p.enabled, p.doc, p.created_at, p.updated_at";
+const COLUMNS: &str = "t.policy_id, t.name, t.enabled, t.doc, t.created_at, t.updated_at";
 
 #[derive(FromQueryResult)]
 struct PolicyRow {
@@ -44,19 +44,14 @@ impl FromQueryResult for PageRow {
 }
 
 pub(super) async fn by_ids(db: &Db, ids: &[String]) -> Result<HashMap<String, Policy>> {
-    let sql = format!("select {COLUMNS} from public.policies p where p.policy_id = any($1::text[])");
+    let sql = format!("select {COLUMNS} from public.policies t where t.policy_id = any($1::text[])");
     let rows: Vec<PolicyRow> = db.all("policies.by_ids", &sql, vec![ids.to_vec().into()]).await?;
     rows.into_iter().map(|row| Ok((row.policy_id.clone(), row.try_into()?))).collect()
 }
 
 pub(super) async fn page(db: &Db, request: &Request) -> Result<Vec<(Row<String>, Policy)>> {
-    let source = Source { from: "public.policies", id: "policy_id", conditions: "" };
-    let inner = page::select(source, request, 1);
     let values: Vec<Value> = request.cursor.iter().flat_map(|c| [c.sort.clone().into(), c.id.clone().into()]).collect();
-    let sql = format!(
-        "select page.sort, {COLUMNS} from (select row_number() over () as n, ordered.* from ({inner}) as ordered) as page \
-         join public.policies p on p.policy_id = page.id order by page.n"
-    );
+    let sql = page::select_rows("public.policies", "policy_id", COLUMNS, request);
     let rows: Vec<PageRow> = db.all("policies.page", &sql, values).await?;
     let row = |row: PageRow| Ok((Row { id: row.policy.policy_id.clone(), sort: row.sort }, row.policy.try_into()?));
     rows.into_iter().map(row).collect()

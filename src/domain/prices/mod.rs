@@ -4,11 +4,10 @@ mod store;
 
 use std::sync::Arc;
 
-use futures_util::FutureExt;
 use overlay_entity::ids::VersionId;
 use serde::{Deserialize, Serialize};
 
-use crate::cache::{Cache, Cached, Key, Kind, Loaded};
+use crate::cache::{Cache, Cached, Key, Kind};
 use crate::coherence::Tag;
 use crate::db::Db;
 use crate::domain::caller::Caller;
@@ -62,18 +61,13 @@ impl Prices {
     /// `unavailable` or `timeout` when the database does not answer.
     pub async fn of_one_unit(&self, caller: &Caller, versions: &[Priced]) -> Result<Vec<Arc<Price>>> {
         let db = self.db.clone();
-        let load = move |versions: Vec<Priced>| {
+        let find = move |versions: Vec<Priced>| {
             let db = db.clone();
-            async move {
-                let mut found = store::of_one_unit(&db, &versions).await?;
-                let loaded = |priced: &Priced| Loaded { value: found.remove(priced), tags: tags(priced) };
-                Ok(versions.iter().map(loaded).collect())
-            }
-            .boxed()
+            async move { store::of_one_unit(&db, &versions).await }
         };
         // The producer is part of the key: somebody else's row must not answer when a version changes hands.
         let key = |(version, producer): &Priced| Key::new(format!("cache:price:{version}:{producer}"));
-        let found = self.cache.get_many(caller.ledger(), versions, key, load).await?;
+        let found = self.cache.find_many(caller.ledger(), versions, key, tags, find).await?;
         // The default is a setting, not a row: it is not cached, so that a restart with another one is seen at once.
         let default = || Arc::new(Price { satoshis: self.default_sats, source: RuleSource::Default });
         Ok(found.into_iter().map(|price| price.unwrap_or_else(default)).collect())

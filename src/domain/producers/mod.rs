@@ -5,7 +5,6 @@ mod store;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use futures_util::FutureExt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -72,16 +71,11 @@ impl Producers {
     /// `unavailable` or `timeout` when the database does not answer.
     pub async fn get_many(&self, caller: &Caller, ids: &[String]) -> Result<Vec<Option<Arc<Producer>>>> {
         let db = self.db.clone();
-        let load = move |ids: Vec<String>| {
+        let find = move |ids: Vec<String>| {
             let db = db.clone();
-            async move {
-                let mut found = store::by_ids(&db, &ids).await?;
-                Ok(ids.iter().map(|id| Loaded { value: found.remove(id), tags: vec![tag(id)] }).collect())
-            }
-            .boxed()
+            async move { store::by_ids(&db, &ids).await }
         };
-        let key = |id: &String| Key::new(format!("cache:producer:{id}"));
-        self.cache.get_many(caller.ledger(), ids, key, load).await
+        self.cache.find_many(caller.ledger(), ids, key, tags, find).await
     }
 
     /// One producer.
@@ -105,8 +99,7 @@ impl Producers {
                 let (rows, producers): (Vec<_>, Vec<_>) = store::page(&room.db, &request).await?.into_iter().unzip();
                 let loaded = producers.into_iter().map(|producer| {
                     let id = producer.producer_id.clone();
-                    let key = Key::new(format!("cache:producer:{id}"));
-                    (key, Loaded { value: Some(producer), tags: vec![tag(&id)] })
+                    (key(&id), Loaded { value: Some(producer), tags: tags(&id) })
                 });
                 room.cache.prime(moment, loaded.collect());
                 Ok(Loaded { value: Some(Page::of(&request, rows)), tags: vec![Tag::new("producers")] })
@@ -118,6 +111,10 @@ impl Producers {
     }
 }
 
-fn tag(id: &str) -> Tag {
-    Tag::new(format!("producer:{id}"))
+fn key(id: &String) -> Key<Producer> {
+    Key::new(format!("cache:producer:{id}"))
+}
+
+fn tags(id: &String) -> Vec<Tag> {
+    vec![Tag::new(format!("producer:{id}"))]
 }

@@ -7,10 +7,10 @@ use sea_orm::{FromQueryResult, Value};
 
 use super::Producer;
 use crate::db::Db;
-use crate::domain::page::{self, Request, Row, Source};
+use crate::domain::page::{self, Request, Row};
 use crate::error::Result;
 
-const COLUMNS: &str = "p.producer_id, p.identity_key, p.display_name, p.website, p.payout_script_hex, p.created_at";
+const COLUMNS: &str = "t.producer_id, t.identity_key, t.display_name, t.website, t.payout_script_hex, t.created_at";
 
 #[derive(FromQueryResult)]
 struct ProducerRow {
@@ -41,19 +41,14 @@ impl FromQueryResult for PageRow {
 }
 
 pub(super) async fn by_ids(db: &Db, ids: &[String]) -> Result<HashMap<String, Producer>> {
-    let sql = format!("select {COLUMNS} from public.producers p where p.producer_id = any($1::text[])");
+    let sql = format!("select {COLUMNS} from public.producers t where t.producer_id = any($1::text[])");
     let rows: Vec<ProducerRow> = db.all("producers.by_ids", &sql, vec![ids.to_vec().into()]).await?;
     Ok(rows.into_iter().map(|row| (row.producer_id.clone(), row.into())).collect())
 }
 
 pub(super) async fn page(db: &Db, request: &Request) -> Result<Vec<(Row<String>, Producer)>> {
-    let source = Source { from: "public.producers", id: "producer_id", conditions: "" };
-    let inner = page::select(source, request, 1);
     let values: Vec<Value> = request.cursor.iter().flat_map(|c| [c.sort.clone().into(), c.id.clone().into()]).collect();
-    let sql = format!(
-        "select page.sort, {COLUMNS} from (select row_number() over () as n, ordered.* from ({inner}) as ordered) as page \
-         join public.producers p on p.producer_id = page.id order by page.n"
-    );
+    let sql = page::select_rows("public.producers", "producer_id", COLUMNS, request);
     let rows: Vec<PageRow> = db.all("producers.page", &sql, values).await?;
     Ok(rows
         .into_iter()

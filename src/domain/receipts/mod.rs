@@ -5,11 +5,10 @@ mod store;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use futures_util::FutureExt;
 use overlay_entity::ids::VersionId;
 use serde::{Deserialize, Serialize};
 
-use crate::cache::{Cache, Cached, Key, Kind, Loaded};
+use crate::cache::{Cache, Cached, Key, Kind};
 use crate::coherence::Tag;
 use crate::db::Db;
 use crate::domain::caller::Caller;
@@ -77,16 +76,18 @@ impl Receipts {
     /// `unavailable` or `timeout` when the database does not answer.
     pub async fn get_many(&self, caller: &Caller, ids: &[String]) -> Result<Vec<Option<Arc<Receipt>>>> {
         let db = self.db.clone();
-        let load = move |ids: Vec<String>| {
+        let find = move |ids: Vec<String>| {
             let db = db.clone();
-            async move {
-                let mut found = store::by_ids(&db, &ids).await?;
-                let tags = |id: &String| vec![Tag::new(format!("receipt:{id}"))];
-                Ok(ids.iter().map(|id| Loaded { value: found.remove(id), tags: tags(id) }).collect())
-            }
-            .boxed()
+            async move { store::by_ids(&db, &ids).await }
         };
-        let key = |id: &String| Key::new(format!("cache:receipt:{id}"));
-        self.cache.get_many(caller.ledger(), ids, key, load).await
+        self.cache.find_many(caller.ledger(), ids, key, tags, find).await
     }
+}
+
+fn key(id: &String) -> Key<Receipt> {
+    Key::new(format!("cache:receipt:{id}"))
+}
+
+fn tags(id: &String) -> Vec<Tag> {
+    vec![Tag::new(format!("receipt:{id}"))]
 }
