@@ -144,3 +144,18 @@ async fn resetting_asks_first_and_status_tells() {
     })
     .await;
 }
+
+/// The input must not be the file that refused lines are written to: it would grow for ever, and be lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn rejects_cannot_go_into_the_input() {
+    with_database(async |database| {
+        let command =
+            overlay(&["import", "jsonl", "in.jsonl", "--rejects", "./in.jsonl"], &[("PG_URL", &database.url)]);
+        let file = command.get_current_dir().expect("set").join("in.jsonl");
+        std::fs::write(&file, "nonsense\n").expect("written");
+        let (output, told) = ended(command);
+        assert!(!output.status.success() && told.contains("--rejects names the input"), "{told}");
+        assert_eq!(std::fs::read_to_string(&file).expect("is there"), "nonsense\n");
+    })
+    .await;
+}

@@ -2,11 +2,11 @@
 
 use std::io::{BufReader, Read};
 
-use overlay::db::{self, Db};
+use overlay::db::Db;
 use overlay::flows::import::{self, Progress, Report};
 use serde_json::{Value, json};
 
-use crate::harness::{Setup, TestApp, with};
+use crate::harness::{Setup, TestApp, patient, with};
 
 struct Silent;
 
@@ -37,7 +37,7 @@ fn chain(length: usize) -> Vec<String> {
 }
 
 async fn import(app: &TestApp, input: impl Read + Send, source: Option<&str>) -> (Result<Report, String>, String) {
-    let db = Db::connect(&db::Config::new(&app.database_url)).await.expect("connect");
+    let db = Db::connect(&patient(&app.database_url)).await.expect("connect");
     let mut rejects = Vec::new();
     let outcome = import::jsonl(&db, BufReader::new(input), source, &mut rejects, &mut Silent).await;
     db.close().await;

@@ -137,3 +137,18 @@ async fn tables_that_were_replaced_under_the_server_begin_another_epoch() {
     })
     .await;
 }
+
+/// One row with a time that no client can hold would fail every page it is on: the schema refuses it.
+#[tokio::test(flavor = "multi_thread")]
+async fn times_beyond_what_clients_can_hold_are_refused_by_the_schema() {
+    with(Setup::seeded(), async |app| {
+        for time in ["infinity", "-infinity", "20000-01-01", "0044-03-15 BC"] {
+            for table in ["assets", "policies", "receipts"] {
+                let sql = format!("update {table} set updated_at = '{time}'");
+                assert!(app.outsider().execute_unprepared(&sql).await.is_err(), "{sql}");
+            }
+        }
+        app.json("/listings").await;
+    })
+    .await;
+}

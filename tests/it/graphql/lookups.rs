@@ -249,3 +249,23 @@ async fn global_identifiers_of_nothing_are_null_and_of_no_form_are_refused() {
     })
     .await;
 }
+
+/// What carries the text as its name comes first, however many others merely contain it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_best_of_very_many_matches_is_first() {
+    with(Setup::seeded(), async |app| {
+        // The one that must be found is stored last.
+        for from in [1, 2_001, 4_001] {
+            app.sql(&format!(
+                "insert into assets (version_id, dataset_id, producer_id, name, content_hash, manifest_hash, manifest) \
+                 select md5(n::text) || md5((n + 1)::text), 'd/many', (select min(producer_id) from producers), \
+                     case n when 6000 then 'quux' else 'a rather long name of quux number ' || n end, \
+                     repeat('a', 64), repeat('a', 64), '{{}}' from generate_series({from}, {from} + 1999) n",
+            ))
+            .await;
+        }
+        app.caught_up().await;
+        assert_eq!(search(app, "quux").await.first().map(String::as_str), Some("quux"));
+    })
+    .await;
+}

@@ -59,6 +59,9 @@ impl Setup {
             "OVERLAY_PORT" => Some("0".into()),
             // A loaded machine must not turn a slow answer of Redis into a miss.
             "REDIS_TIMEOUT_MS" => Some(self.settings.get(name).cloned().unwrap_or_else(|| "2000".into())),
+            "SQL_TIMEOUT_MS" | "REQUEST_TIMEOUT_MS" => {
+                Some(self.settings.get(name).cloned().unwrap_or_else(|| "60000".into()))
+            }
             "MAX_STALENESS_MS" => Some(self.settings.get(name).cloned().unwrap_or_else(|| "30000".into())),
             name => self.settings.get(name).cloned(),
         };
@@ -186,9 +189,15 @@ impl TestApp {
     }
 }
 
+/// A configuration for a machine that may be slow.
+pub(crate) fn patient(url: &str) -> db::Config {
+    let long = std::time::Duration::from_secs(120);
+    db::Config { statement_timeout: long, acquire_timeout: long, ..db::Config::new(url) }
+}
+
 /// A database session of its own: what it sets, stays set.
 pub(crate) async fn session(url: &str) -> DatabaseConnection {
-    db::connect(&db::Config::new(url), "outsider", 1, 1).await.expect("connect")
+    db::connect(&patient(url), "outsider", 1, 1).await.expect("connect")
 }
 
 /// Waits until the supervisor has a connection.

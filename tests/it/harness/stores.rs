@@ -42,12 +42,7 @@ fn admin_url() -> String {
 }
 
 async fn connect(url: &str) -> DatabaseConnection {
-    db::connect(&config(url), "tests", 0, 1).await.expect("PG_URL answers")
-}
-
-fn config(url: &str) -> db::Config {
-    let patient = std::time::Duration::from_secs(120);
-    db::Config { statement_timeout: patient, acquire_timeout: patient, ..db::Config::new(url) }
+    db::connect(&super::patient(url), "tests", 0, 1).await.expect("PG_URL answers")
 }
 
 async fn execute(connection: &DatabaseConnection, sql: &str) {
@@ -66,7 +61,8 @@ async fn template(connection: &DatabaseConnection, admin: &str) -> String {
         execute(connection, &format!("drop database if exists {name}")).await;
         execute(connection, &format!("create database {name}")).await;
         let db =
-            Db::connect(&db::Config { pool_max: 1, pool_min: 0, ..config(&with_database_name(admin, &name)) }).await;
+            Db::connect(&db::Config { pool_max: 1, pool_min: 0, ..super::patient(&with_database_name(admin, &name)) })
+                .await;
         let db = db.expect("template");
         Migrator::up(db.pool(), None).await.expect("migrations");
         db.close().await;

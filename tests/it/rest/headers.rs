@@ -239,3 +239,22 @@ async fn an_error_is_not_kept_by_anybody() {
     })
     .await;
 }
+
+/// Who asked for freshness must not be answered by a browser or a proxy the next time.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_had_to_be_fresh_is_not_stored_on_the_way() {
+    with(Setup::seeded(), async |app| {
+        for path in
+            ["/listings".to_owned(), format!("/listings/{}", app.rows("select min(version_id) from assets").await[0])]
+        {
+            let answer = app.get(&path).header("Overlay-Consistency", "strong").send().await.expect("answer");
+            assert_eq!(answer.headers()["cache-control"], "no-cache", "{path}");
+            let answer = app.get(&path).send().await.expect("answer");
+            assert!(
+                answer.headers()["cache-control"].to_str().expect("text").starts_with("public, max-age="),
+                "{path}"
+            );
+        }
+    })
+    .await;
+}
