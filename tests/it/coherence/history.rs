@@ -2,6 +2,7 @@
 
 use futures_util::future::join_all;
 use overlay::boot;
+use overlay::coherence::prune;
 use overlay::db::{self, Db};
 use overlay_migration::{Migrator, MigratorTrait};
 use reqwest::StatusCode;
@@ -149,6 +150,25 @@ async fn times_beyond_what_clients_can_hold_are_refused_by_the_schema() {
             }
         }
         app.json("/listings").await;
+    })
+    .await;
+}
+
+/// Old changes are forgotten up to the bound, which is recorded; a bound of another history does nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn pruning_forgets_what_lies_below_the_bound_and_says_so() {
+    with(Setup::seeded(), async |app| {
+        app.settled().await;
+        let bound = app.app.cache.clock().moment().as_of;
+        let count = format!("select count(*)::text from change_log where xid < '{bound}'");
+        let old: u64 = app.rows(&count).await[0].parse().expect("a number");
+        assert!(old > 0, "the seed left changes");
+        let token = app.rows("select tableoid::text || '.' || token::text from cache_epoch").await.remove(0);
+        let foreign = prune::prune(&app.app.db, bound, "0.another".into()).await.expect("prunes");
+        assert_eq!(foreign, 0);
+        assert_eq!(prune::prune(&app.app.db, bound, token).await.expect("prunes"), old);
+        assert_eq!(app.rows(&count).await, ["0"]);
+        assert_eq!(app.rows("select pruned_below::text from cache_epoch").await, [bound.to_string()]);
     })
     .await;
 }
