@@ -3,18 +3,15 @@
 //!
 //! Run it with `make bench`, on a machine where `make run` has imported a catalogue.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use overlay::app::App;
 use overlay::boot;
 use overlay::config::Config;
-use overlay::telemetry;
-use overlay::transport::graphql;
-use overlay::transport::http::{Served, router};
+use overlay::transport::front::Front;
+use overlay::transport::http::{Served, service};
 use tower::ServiceExt;
 
 const NESTED: &str = "{ assets(first: 50) { nodes { name producer { name } parents { name producer { name } } } } }";
@@ -55,7 +52,7 @@ async fn main() {
     assert!(warm.0.db.statements() > rows, "something was loaded");
 }
 
-async fn served(settings: &[(&str, &str)]) -> (App, Router) {
+async fn served(settings: &[(&str, &str)]) -> (App, Front) {
     let given = |name: &str| match name {
         "PG_URL" => std::env::var(name).ok(),
         name => settings.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()),
@@ -63,17 +60,11 @@ async fn served(settings: &[(&str, &str)]) -> (App, Router) {
     let config = Config::read(&given).unwrap_or_else(|faults| panic!("{faults:?}"));
     let database = config.database.clone().expect("PG_URL names the database; `make bench` sets it");
     let app = boot::furnish(&config, &database, None).await.expect("the database answers");
-    let served = Served {
-        app: app.clone(),
-        schema: graphql::schema(),
-        use_redis_bundles: false,
-        http: Arc::new(config.http.clone()),
-        metrics: telemetry::metrics().expect("metrics"),
-    };
-    (app, router(served))
+    let served = Served::new(&config, app.clone()).expect("metrics");
+    (app, service(served))
 }
 
-async fn kinds(router: &Router) -> Vec<Kind> {
+async fn kinds(router: &Front) -> Vec<Kind> {
     let (_, body) = ask(router, "/listings?limit=200").await;
     let listing: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
     let items = listing["items"].as_array().expect("items").clone();
@@ -108,14 +99,14 @@ async fn kinds(router: &Router) -> Vec<Kind> {
     ]
 }
 
-async fn ask(router: &Router, path: &str) -> (StatusCode, Vec<u8>) {
+async fn ask(router: &Front, path: &str) -> (StatusCode, Vec<u8>) {
     let request = Request::get(path).header(header::HOST, "localhost").body(Body::empty()).expect("a request");
     let answer = router.clone().oneshot(request).await.expect("infallible");
     let status = answer.status();
     (status, axum::body::to_bytes(answer.into_body(), usize::MAX).await.expect("a body").to_vec())
 }
 
-async fn measure(router: &Router, requests: &[String], times: usize) -> Vec<Duration> {
+async fn measure(router: &Front, requests: &[String], times: usize) -> Vec<Duration> {
     let mut out = Vec::with_capacity(times);
     for request in requests.iter().cycle().take(times) {
         let begun = Instant::now();

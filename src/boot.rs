@@ -8,6 +8,7 @@ use overlay_migration::{Migrator, MigratorTrait};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tower::make::Shared;
 
 use crate::app::App;
 use crate::cache::{Cache, Redis, RedisConfig};
@@ -17,8 +18,7 @@ use crate::db::{self, Db};
 use crate::devstack::{self, DevStack, Options};
 use crate::error::{Error, Result};
 use crate::telemetry;
-use crate::transport::graphql;
-use crate::transport::http::{Served, router};
+use crate::transport::http::{Served, service};
 
 /// What the stores are opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,15 +150,9 @@ impl Server {
     pub async fn start(config: &Config, app: App) -> Result<Self> {
         let listener = bind(config).await?;
         let address = listener.local_addr().map_err(Error::internal)?;
-        let served = Served {
-            app: app.clone(),
-            schema: graphql::schema(),
-            use_redis_bundles: config.market.use_redis_bundles,
-            http: Arc::new(config.http.clone()),
-            metrics: telemetry::metrics()?,
-        };
+        let served = Served::new(config, app.clone())?;
         let (stop, stopped) = oneshot::channel::<()>();
-        let serving = axum::serve(listener, router(served)).with_graceful_shutdown(async {
+        let serving = axum::serve(listener, Shared::new(service(served))).with_graceful_shutdown(async {
             // A dropped sender means the same: stop.
             let _either_way = stopped.await;
         });

@@ -70,7 +70,7 @@ pub const SETTINGS: &[Setting] = &[
         "a JSON object of names and milliseconds",
         "times to live; what is not named keeps its default",
     ),
-    setting("CACHE_MEMORY_MB", "64", "0 to 1048576", "process memory for cached values"),
+    setting("CACHE_MEMORY_MB", "64", "0 to 1048576", "process memory for cached values and, by half, finished answers"),
     setting("SWR_ENABLE", "true", "true or false", "serve values past their TTL while they are refreshed"),
     setting("FEED_POLL_MS", "5", "1 to 1000", "pause between polls of the change feed while there is traffic"),
     setting("FEED_RETENTION_SEC", "900", "60 to 86400", "how long changes are kept in the feed"),
@@ -203,6 +203,8 @@ pub struct Config {
     pub redis: Option<RedisConfig>,
     /// The cache.
     pub cache: cache::Config,
+    /// Process memory for finished answers, bytes.
+    pub response_memory_bytes: u64,
     /// The change feed.
     pub feed: coherence::Config,
     /// How long changes are kept in the feed.
@@ -267,7 +269,9 @@ impl Config {
         let config = Self {
             database: url.map(|url| db::Config { url, ..database_sizes.clone() }),
             redis,
-            cache: cache::Config { memory_bytes: memory_mb << 20, ttls },
+            // Half for values, half for finished answers made of them.
+            cache: cache::Config { memory_bytes: memory_mb << 19, ttls },
+            response_memory_bytes: memory_mb << 19,
             feed,
             feed_retention: Duration::from_secs(r.number("FEED_RETENTION_SEC", 60, 86_400)),
             max_staleness,

@@ -1,17 +1,19 @@
 //! What one request touched: where its answers came from and what they depend on.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::entry::Entry;
+use crate::coherence::{Clock, Moment, Tags};
 
 /// Where a value came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
     /// A valid entry, in memory or in Redis.
     Hit,
-    /// A valid entry past its soft TTL; a refresh is under way. Old by age, never by content.
+    /// A valid entry past its soft TTL, with a refresh under way: old by age, never by content. Or one that could not
+    /// be verified because PostgreSQL is away.
     Stale,
     /// Loaded from PostgreSQL.
     Miss,
@@ -28,36 +30,87 @@ impl Outcome {
     }
 }
 
+/// What a whole answer depends on, as far as it may be kept.
+#[derive(Debug)]
+pub struct Basis {
+    /// What every part of the answer is known to include.
+    pub moment: Moment,
+    /// The union of the parts' tags.
+    pub tags: Tags,
+}
+
 /// A request's notes about its reads. Shared by everything that works for the request.
 #[derive(Debug)]
 pub struct Ledger {
     begun: Instant,
-    worst: Mutex<Option<Outcome>>,
-    /// The least remaining soft TTL, ms.
-    ttl_ms: AtomicU32,
+    notes: Mutex<Notes>,
     /// Time spent waiting for loads, µs.
     load_us: AtomicU32,
 }
 
+#[derive(Debug)]
+struct Notes {
+    worst: Option<Outcome>,
+    /// The least remaining soft TTL, ms.
+    ttl_ms: u64,
+    parts: Vec<Tags>,
+    /// The least moment of the parts.
+    moment: Option<Moment>,
+    /// Something was read of which no tag tells when it changes.
+    is_live: bool,
+    /// Something was served that could not be verified.
+    is_unverified: bool,
+}
+
 impl Default for Ledger {
     fn default() -> Self {
-        Self {
-            begun: Instant::now(),
-            worst: Mutex::new(None),
-            ttl_ms: AtomicU32::new(u32::MAX),
-            load_us: AtomicU32::new(0),
-        }
+        let notes = Notes {
+            worst: None,
+            ttl_ms: u64::MAX,
+            parts: Vec::new(),
+            moment: None,
+            is_live: false,
+            is_unverified: false,
+        };
+        Self { begun: Instant::now(), notes: Mutex::new(notes), load_us: AtomicU32::new(0) }
     }
 }
 
 impl Ledger {
-    pub(super) fn note(&self, outcome: Outcome, entry: Option<&Entry>) {
-        let mut worst = self.worst.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        *worst = (*worst).max(Some(outcome));
-        if let Some(entry) = entry {
-            let left = (entry.stored_ms + entry.soft_ms).saturating_sub(super::entry::now_ms());
-            self.ttl_ms.fetch_min(u32::try_from(left).unwrap_or(u32::MAX), Ordering::Relaxed);
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        // Nothing panics while notes are taken.
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a part of the answer.
+    pub(super) fn read(&self, outcome: Outcome, entry: &Entry, clock: &Clock) {
+        // A part that nothing has changed since it was loaded includes all that the clock knows of by now. Without this,
+        // one part loaded anew among older ones would hold the whole answer's moment below its own change.
+        let moment = clock.renewed(entry.moment, &entry.tags);
+        let left = (entry.stored_ms + entry.soft_ms).saturating_sub(super::entry::now_ms());
+        let mut notes = self.notes();
+        notes.worst = notes.worst.max(Some(outcome));
+        notes.ttl_ms = notes.ttl_ms.min(left);
+        notes.parts.push(entry.tags.clone());
+        match &mut notes.moment {
+            None => notes.moment = Some(moment),
+            Some(least) if least.epoch == moment.epoch => least.as_of = least.as_of.min(moment.as_of),
+            Some(_) => notes.is_live = true,
         }
+    }
+
+    /// Notes that something was read outside of the cache, or that changes without a trace in the feed (with time, say):
+    /// the answer as a whole is not kept.
+    pub fn live(&self, outcome: Outcome) {
+        let mut notes = self.notes();
+        notes.worst = notes.worst.max(Some(outcome));
+        notes.is_live = true;
+    }
+
+    /// Notes that something was served unverified.
+    pub(super) fn unverified(&self) {
+        self.live(Outcome::Stale);
+        self.notes().is_unverified = true;
     }
 
     pub(super) fn waited(&self, time: Duration) {
@@ -66,13 +119,28 @@ impl Ledger {
 
     /// The least favourable origin of all that was read; `None` when nothing was.
     pub fn outcome(&self) -> Option<Outcome> {
-        *self.worst.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.notes().worst
+    }
+
+    /// Whether something was served that could not be verified, because PostgreSQL is away.
+    pub fn is_unverified(&self) -> bool {
+        self.notes().is_unverified
     }
 
     /// The least remaining TTL of all that was read.
     pub fn ttl(&self) -> Option<Duration> {
-        let ms = self.ttl_ms.load(Ordering::Relaxed);
-        (ms != u32::MAX).then(|| Duration::from_millis(ms.into()))
+        let ms = self.notes().ttl_ms;
+        (ms != u64::MAX).then(|| Duration::from_millis(ms))
+    }
+
+    /// What the answer depends on, `None` when it cannot be kept. An answer that read nothing depends on nothing, so it
+    /// is as of `now`.
+    pub fn basis(&self, now: Moment) -> Option<Basis> {
+        let notes = self.notes();
+        if notes.is_live {
+            return None;
+        }
+        Some(Basis { moment: notes.moment.unwrap_or(now), tags: Tags::union(&notes.parts) })
     }
 
     /// Time since the request began.

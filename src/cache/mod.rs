@@ -6,19 +6,23 @@
 //!
 //! - `key` names a value and fixes its type; `entry` is what is kept; `ttl` how long
 //! - `store/` memory and Redis; `flight` who is loading what; `read` puts them together
-//! - `ledger` what a request touched: for headers today, for whole answers later
+//! - `outage` what is read while nothing can be verified
+//! - `ledger` what a request touched; `response` whole answers, kept as finished bytes
 
 mod entry;
 mod flight;
 mod key;
 mod ledger;
+mod outage;
 mod read;
+mod response;
 mod store;
 mod ttl;
 
 pub use entry::Loaded;
 pub use key::{Cached, Key, Params};
-pub use ledger::{Ledger, Outcome};
+pub use ledger::{Basis, Ledger, Outcome};
 pub use read::{Cache, Config};
+pub use response::{Answer, Digest, Kept, Responses};
 pub use store::redis::{Config as RedisConfig, Redis};
 pub use ttl::{Kind, Ttls};

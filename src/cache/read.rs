@@ -13,6 +13,7 @@ use super::entry::{self, Age, Entry, Loaded};
 use super::flight::{Flight, Flights, Landing};
 use super::key::{Cached, Key};
 use super::ledger::{Ledger, Outcome};
+use super::outage::Outage;
 use super::store::memory::Memory;
 use super::store::redis::{Redis, Write};
 use super::ttl::{Kind, Ttls};
@@ -34,12 +35,13 @@ pub struct Cache {
     inner: Arc<Inner>,
 }
 
-struct Inner {
-    clock: Arc<Clock>,
-    memory: Memory,
-    redis: Option<Redis>,
+pub(super) struct Inner {
+    pub(super) clock: Arc<Clock>,
+    pub(super) memory: Memory,
+    pub(super) redis: Option<Redis>,
     flights: Arc<Flights>,
-    ttls: Ttls,
+    pub(super) ttls: Ttls,
+    pub(super) outage: Outage,
 }
 
 /// A batch loader: answers one [`Loaded`] for each identifier, in order. No identifier comes twice.
@@ -54,7 +56,16 @@ impl Cache {
     /// A cache over `clock`, with Redis when there is one.
     pub fn new(clock: Arc<Clock>, redis: Option<Redis>, config: Config) -> Self {
         let memory = Memory::new(config.memory_bytes);
-        Self { inner: Arc::new(Inner { clock, memory, redis, flights: Arc::default(), ttls: config.ttls }) }
+        Self {
+            inner: Arc::new(Inner {
+                clock,
+                memory,
+                redis,
+                flights: Arc::default(),
+                ttls: config.ttls,
+                outage: Outage::default(),
+            }),
+        }
     }
 
     /// Redis, when there is one.
@@ -95,7 +106,7 @@ impl Cache {
         let inner = &self.inner;
         let keys: Vec<Key<V>> = ids.iter().map(key).collect();
         if !inner.clock.is_trustworthy() {
-            return inner.bypass(ledger, ids, &keys, load).await;
+            return inner.unverified(ledger, ids, &keys, load).await;
         }
         let arrived = inner.flights.newest();
         let mut found: Vec<Option<Option<Arc<V>>>> = vec![None; ids.len()];
@@ -134,7 +145,7 @@ impl Cache {
                     again.push(index);
                     continue;
                 }
-                ledger.note(outcome, Some(&entry));
+                ledger.read(outcome, &entry, &inner.clock);
                 found[index] = Some(entry.value().map_err(|()| wrong_type(&keys[index]))?);
             }
             missing = again;
@@ -230,7 +241,7 @@ impl Inner {
         };
         let value = entry.value().ok()?;
         count(V::KIND, "memory", label);
-        ledger.note(outcome, Some(&entry));
+        ledger.read(outcome, &entry, &self.clock);
         Some((value, age))
     }
 
@@ -340,34 +351,13 @@ impl Inner {
         }
         Ok((entry, Outcome::Miss))
     }
-
-    /// Nothing cached can be verified: PostgreSQL itself is asked, and nothing is kept.
-    async fn bypass<I: Clone, V: Cached>(
-        &self, ledger: &Ledger, ids: &[I], keys: &[Key<V>], load: impl Load<I, V>,
-    ) -> Result<Vec<Option<Arc<V>>>> {
-        count(V::KIND, "load", "bypass");
-        ledger.note(Outcome::Miss, None);
-        // Loaders are promised that no identifier comes twice.
-        let mut places: HashMap<&str, usize> = HashMap::new();
-        let mut unique = Vec::new();
-        for (id, key) in ids.iter().zip(keys) {
-            places.entry(key.text()).or_insert_with(|| {
-                unique.push(id.clone());
-                unique.len() - 1
-            });
-        }
-        let loaded = load(unique).await?;
-        let values: Vec<Option<Arc<V>>> = loaded.into_iter().map(|l| l.value.map(Arc::new)).collect();
-        let value = |key: &Key<V>| values.get(places[&**key.text()]).cloned();
-        keys.iter().map(value).collect::<Option<_>>().ok_or_else(|| Error::internal("a loader lost count"))
-    }
 }
 
-fn wrong_type<V: Cached>(key: &Key<V>) -> Error {
+pub(super) fn wrong_type<V: Cached>(key: &Key<V>) -> Error {
     Error::internal(format!("two types share the key {key:?}"))
 }
 
-fn count(kind: Kind, layer: &'static str, outcome: &'static str) {
+pub(super) fn count(kind: Kind, layer: &'static str, outcome: &'static str) {
     metrics::counter!("overlay_cache_total", "kind" => kind.label(), "layer" => layer, "outcome" => outcome)
         .increment(1);
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use sha2::{Digest, Sha256};
 
-use super::tag::{self, EVERYTHING, Tags};
+use super::tag::{self, EVERYTHING, Slots};
 
 /// One unbroken stretch of PostgreSQL's history. A crash, a fail-over or a restore begins another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -90,6 +90,12 @@ impl History {
     }
 }
 
+fn is_valid(history: &History, moment: Moment, slots: &Slots) -> bool {
+    history.epoch == moment.epoch
+        && moment.as_of >= history.floor.load(Ordering::Acquire)
+        && slots.iter().all(|slot| history.slots[slot as usize].load(Ordering::Acquire) < moment.as_of)
+}
+
 /// The process's view of history. Shared by the feed, which moves it, and the cache, which asks it.
 pub struct Clock {
     current: ArcSwap<History>,
@@ -140,11 +146,21 @@ impl Clock {
     }
 
     /// Whether a value loaded at `moment` still includes every known change of `tags`.
-    pub fn is_valid(&self, moment: Moment, tags: &Tags) -> bool {
+    pub fn is_valid(&self, moment: Moment, tags: impl AsRef<Slots>) -> bool {
+        is_valid(&self.current.load(), moment, tags.as_ref())
+    }
+
+    /// The latest moment that a value loaded at `moment` is known to include: the present one, if nothing of `tags` has
+    /// changed since, because the clock knows every change below its horizon; else `moment` itself.
+    pub fn renewed(&self, moment: Moment, tags: impl AsRef<Slots>) -> Moment {
         let history = self.current.load();
-        history.epoch == moment.epoch
-            && moment.as_of >= history.floor.load(Ordering::Acquire)
-            && tags.slots().iter().all(|slot| history.slots[*slot as usize].load(Ordering::Acquire) < moment.as_of)
+        // The horizon first: a change that is published while the slots are read must not be promised.
+        let horizon = history.horizon();
+        if is_valid(&history, moment, tags.as_ref()) {
+            Moment { as_of: moment.as_of.max(horizon), ..moment }
+        } else {
+            moment
+        }
     }
 
     /// Raises the clock for a transaction that this process has just committed.
@@ -176,7 +192,7 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::coherence::tag::Tag;
+    use crate::coherence::tag::{Tag, Tags};
 
     fn clock_at(horizon: u64) -> (Clock, Epoch) {
         let clock = Clock::new(Duration::from_secs(1));

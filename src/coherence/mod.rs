@@ -8,5 +8,5 @@ mod token;
 
 pub use clock::{Clock, Epoch, Moment};
 pub use feed::{Config, Feed};
-pub use tag::{Tag, Tags};
+pub use tag::{Slots, Tag, Tags};
 pub use token::{Consistency, Token};

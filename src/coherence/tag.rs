@@ -37,16 +37,59 @@ fn kind(name: &str) -> &str {
 
 /// The slot of a tag's own name.
 pub(super) fn slot(name: &str) -> u32 {
-    (xxh3_64(name.as_bytes()) as usize & (SLOTS - 1)) as u32
+    slot_of(name.as_bytes())
+}
+
+fn slot_of(name: &[u8]) -> u32 {
+    (xxh3_64(name) as usize & (SLOTS - 1)) as u32
 }
 
 /// The slot of the wildcard that covers `name`.
 fn wildcard_slot(name: &str) -> u32 {
     let kind = kind(name);
-    let mut wildcard = String::with_capacity(kind.len() + 2);
-    wildcard.push_str(kind);
-    wildcard.push_str(":*");
-    slot(&wildcard)
+    let mut wildcard = [0; 64];
+    match wildcard.get_mut(..kind.len() + 2) {
+        Some(wildcard) => {
+            wildcard[..kind.len()].copy_from_slice(kind.as_bytes());
+            wildcard[kind.len()..].copy_from_slice(b":*");
+            slot_of(wildcard)
+        }
+        None => slot(&format!("{kind}:*")),
+    }
+}
+
+/// The clock slots of a set of tags, wildcards included: all that a check needs.
+#[derive(Debug, Default)]
+pub struct Slots(Box<[u32]>);
+
+impl Slots {
+    /// The slots of tags by name.
+    pub fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut slots: Vec<u32> = names.into_iter().flat_map(|name| [slot(name), wildcard_slot(name)]).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        Self(slots.into())
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = u32> {
+        self.0.iter().copied()
+    }
+}
+
+impl AsRef<Slots> for Slots {
+    fn as_ref(&self) -> &Slots {
+        self
+    }
 }
 
 /// The tags of one cached value, with the clock slots to check them by, computed once. Cheap to clone.
@@ -56,7 +99,7 @@ pub struct Tags(Arc<TagSet>);
 #[derive(Debug, Default)]
 struct TagSet {
     names: Box<[Tag]>,
-    slots: Box<[u32]>,
+    slots: Slots,
 }
 
 impl Tags {
@@ -65,10 +108,21 @@ impl Tags {
         let mut names: Vec<Tag> = tags.into_iter().collect();
         names.sort_unstable();
         names.dedup();
-        let mut slots: Vec<u32> = names.iter().flat_map(|t| [slot(&t.0), wildcard_slot(&t.0)]).collect();
-        slots.sort_unstable();
-        slots.dedup();
-        Self(Arc::new(TagSet { names: names.into(), slots: slots.into() }))
+        let slots = Slots::of(names.iter().map(Tag::as_str));
+        Self(Arc::new(TagSet { names: names.into(), slots }))
+    }
+
+    /// All tags of several sets.
+    pub fn union(sets: &[Self]) -> Self {
+        match sets {
+            [one] => one.clone(),
+            _ => {
+                let mut names: Vec<&Tag> = sets.iter().flat_map(|set| set.names()).collect();
+                names.sort_unstable();
+                names.dedup();
+                Self::new(names.into_iter().cloned())
+            }
+        }
     }
 
     /// The tags by name.
@@ -77,8 +131,14 @@ impl Tags {
     }
 
     /// Every clock slot a change of these tags would raise, wildcards included.
-    pub fn slots(&self) -> &[u32] {
+    pub fn slots(&self) -> &Slots {
         &self.0.slots
+    }
+}
+
+impl AsRef<Slots> for Tags {
+    fn as_ref(&self) -> &Slots {
+        self.slots()
     }
 }
 
@@ -100,8 +160,19 @@ mod tests {
         let tags = Tags::new(["assets", "assets@producer:1", "assets"].map(Tag::new));
         assert_eq!(tags.names().len(), 2);
         for name in ["assets", "assets@producer:1", "assets:*"] {
-            assert!(tags.slots().contains(&slot(name)), "{name}");
+            assert!(tags.slots().iter().any(|s| s == slot(name)), "{name}");
         }
         assert_eq!(tags.slots().len(), 3);
+        let union = Tags::union(&[tags, Tags::new(["assets", "asset:1"].map(Tag::new))]);
+        assert_eq!(union.names().len(), 3);
+        assert_eq!(union.slots().len(), 5);
+    }
+
+    #[test]
+    fn a_kind_of_any_length_has_its_wildcard() {
+        for length in [1, 60, 61, 62, 63, 64, 65, 200] {
+            let kind = "k".repeat(length);
+            assert_eq!(wildcard_slot(&format!("{kind}:1")), slot(&format!("{kind}:*")), "{length}");
+        }
     }
 }

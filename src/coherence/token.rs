@@ -53,6 +53,17 @@ impl Consistency {
     }
 }
 
+impl fmt::Display for Consistency {
+    /// The form that [`Consistency::parse`] reads.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bounded => f.write_str("bounded"),
+            Self::Strong => f.write_str("strong"),
+            Self::AtLeast(token) => token.fmt(f),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,20 +13,32 @@ use crate::error::{Error, Result};
 /// The header that asks for freshness.
 pub const CONSISTENCY: &str = "overlay-consistency";
 
+/// Put into a request's extensions by who has waited already for the freshness that its header asks for.
+#[derive(Clone)]
+pub(super) struct Reached(pub(super) Result<()>);
+
 /// Puts a [`Caller`] into the request's extensions, once the feed is as fresh as the request asks.
 pub(super) async fn attach(State(served): State<Served>, mut request: Request, next: Next) -> Response {
     let wanted = match consistency(request.headers(), served.http.consistency) {
         Ok(wanted) => wanted,
         Err(error) => return super::rest::error::answer(&error),
     };
-    if let Err(error) = served.app.feed.reach(wanted).await {
+    let reached = match request.extensions_mut().remove() {
+        Some(Reached(outcome)) => outcome,
+        None => served.app.feed.reach(wanted).await,
+    };
+    if let Err(error) = reached {
         return super::rest::error::answer(&error);
     }
     request.extensions_mut().insert(Caller::reading(wanted));
     next.run(request).await
 }
 
-fn consistency(headers: &HeaderMap, default: Consistency) -> Result<Consistency> {
+/// What the request's header asks for.
+///
+/// # Errors
+/// `bad-request` with the accepted forms.
+pub(super) fn consistency(headers: &HeaderMap, default: Consistency) -> Result<Consistency> {
     let mut values = headers.get_all(CONSISTENCY).iter();
     let Some(value) = values.next() else { return Ok(default) };
     let asked = value.to_str().ok().and_then(Consistency::parse).filter(|_| values.next().is_none());

@@ -1,12 +1,14 @@
 //! The router, and the layers every request passes, in order.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -15,11 +17,13 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 use tracing::Instrument;
+use xxhash_rust::xxh3::xxh3_128_with_seed;
 
+use super::front::{Answers, Front};
 use super::{caller, graphiql, graphql, rest};
 use crate::app::App;
-use crate::config::Http;
-use crate::error::{Error, Kind};
+use crate::config::{Config, Http};
+use crate::error::{Error, Kind, Result};
 
 /// What handlers hold. Cheap to clone.
 #[derive(Clone)]
@@ -28,6 +32,8 @@ pub struct Served {
     pub app: App,
     /// The GraphQL schema.
     pub schema: graphql::Schema,
+    /// Finished answers, kept.
+    pub answers: Answers,
     /// Whether bundles are kept in Redis.
     pub use_redis_bundles: bool,
     /// Settings of the listener.
@@ -36,11 +42,35 @@ pub struct Served {
     pub metrics: PrometheusHandle,
 }
 
-/// The request id's header: taken from the client when it is sane, else made, and always answered.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+impl Served {
+    /// What handlers hold, of `app` and as `config` says.
+    ///
+    /// # Errors
+    /// `internal` when the metrics cannot be recorded.
+    pub fn new(config: &Config, app: App) -> Result<Self> {
+        // Before anything is counted.
+        let metrics = crate::telemetry::metrics()?;
+        let (clock, redis) = (app.cache.clock().clone(), app.cache.redis().cloned());
+        Ok(Self {
+            answers: Answers::new(clock, redis, config.response_memory_bytes),
+            app,
+            schema: graphql::schema(),
+            use_redis_bundles: config.market.use_redis_bundles,
+            http: Arc::new(config.http.clone()),
+            metrics,
+        })
+    }
+}
 
-/// Everything the server answers.
-pub fn router(served: Served) -> Router {
+/// The request id's header: taken from the client when it is sane, else made, and always answered.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Everything the server answers, kept answers first.
+pub fn service(served: Served) -> Front {
+    Front::new(served.clone(), router(served))
+}
+
+fn router(served: Served) -> Router {
     let body_limit = served.http.body_limit;
     let timeout = served.http.timeout;
     let cors = cors(&served.http);
@@ -89,8 +119,9 @@ fn cors(http: &Http) -> CorsLayer {
         .expose_headers([
             REQUEST_ID,
             header::ETAG,
-            HeaderName::from_static("x-cache"),
-            HeaderName::from_static("cache-status"),
+            header::AGE,
+            super::answer::X_CACHE,
+            super::answer::CACHE_STATUS,
             HeaderName::from_static(caller::CONSISTENCY),
         ])
         .max_age(Duration::from_secs(3600))
@@ -106,27 +137,12 @@ async fn deadline(timeout: Duration, request: Request, next: Next) -> Response {
 /// Gives the request its id, its span and its metrics.
 async fn observe(mut request: Request, next: Next) -> Response {
     let begun = Instant::now();
-    let sane = |v: &&HeaderValue| {
-        v.len() <= 100 && v.as_bytes().iter().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(b))
-    };
-    let id = match request.headers().get(&REQUEST_ID).filter(sane) {
-        Some(id) if !id.is_empty() => id.clone(),
-        _ => HeaderValue::from_str(&uuid::Uuid::now_v7().to_string()).expect("a UUID is ASCII"),
-    };
+    let id = request_id(request.headers());
     request.headers_mut().insert(REQUEST_ID, id.clone());
     // The route's pattern, never the path: a label for each version id would fill the metrics' memory.
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched".into(), |m| m.as_str().to_owned());
     let method = method_label(request.method());
-    let span = tracing::info_span!(
-        "request",
-        otel.name = format!("{method} {route}"),
-        otel.kind = "server",
-        http.request.method = method,
-        http.route = route,
-        http.response.status_code = tracing::field::Empty,
-        request_id = id.to_str().unwrap_or_default(),
-    );
-    crate::telemetry::continue_trace(&span, request.headers());
+    let span = span(method, &route, &id, request.headers());
     let mut response = next.run(request).instrument(span.clone()).await;
     let status = response.status();
     span.record("http.response.status_code", status.as_u16());
@@ -142,8 +158,43 @@ async fn observe(mut request: Request, next: Next) -> Response {
     response
 }
 
+/// The span of a request, in its caller's trace if it has one.
+pub(super) fn span(method: &str, route: &str, id: &HeaderValue, headers: &HeaderMap) -> tracing::Span {
+    let span = tracing::info_span!(
+        "request",
+        otel.name = format!("{method} {route}"),
+        otel.kind = "server",
+        http.request.method = method,
+        http.route = route,
+        http.response.status_code = tracing::field::Empty,
+        request_id = id.to_str().unwrap_or_default(),
+    );
+    crate::telemetry::continue_trace(&span, headers);
+    span
+}
+
+/// The request's own id when it is sane, else a new one: a UUID of version 7. Its random part is a hash of a counter under
+/// a seed of the process, since asking the system for randomness costs more than a kept answer.
+pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
+    static SEED: LazyLock<u64> = LazyLock::new(|| uuid::Uuid::new_v4().as_u64_pair().1);
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let sane = |v: &&HeaderValue| {
+        let is_plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_.:".contains(b);
+        (1..=100).contains(&v.len()) && v.as_bytes().iter().all(is_plain)
+    };
+    if let Some(id) = headers.get(&REQUEST_ID).filter(sane) {
+        return id.clone();
+    }
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let random = xxh3_128_with_seed(&count.to_le_bytes(), *SEED).to_le_bytes();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
+    let id = uuid::Builder::from_unix_timestamp_millis(now, random[..10].try_into().expect("ten bytes")).into_uuid();
+    let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+    HeaderValue::from_str(id.hyphenated().encode_lower(&mut text)).expect("a UUID is ASCII")
+}
+
 /// Methods that clients make up must not become labels.
-fn method_label(method: &Method) -> &'static str {
+pub(super) fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",

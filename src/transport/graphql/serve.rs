@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Extension, RawQuery, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::value::RawValue;
@@ -16,7 +16,10 @@ use serde_json::value::RawValue;
 use super::guard;
 use super::loaders::Loaders;
 use super::weigh;
+use crate::coherence::Consistency;
 use crate::domain::caller::Caller;
+use crate::error::{Error, Kind};
+use crate::transport::answer::finish;
 use crate::transport::http::{Served, typed};
 
 pub(in crate::transport) fn routes() -> Router<Served> {
@@ -35,6 +38,7 @@ struct Parameters {
     query: Option<String>,
     operation_name: Option<String>,
     variables: Option<serde_json::Value>,
+    extensions: Option<serde_json::Value>,
 }
 
 async fn by_body(
@@ -70,18 +74,32 @@ async fn by_query_string(
     let media = Media::accepted(&headers);
     let query = query.unwrap_or_default();
     let mut given: HashMap<_, _> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-    let variables = match given.remove("variables").filter(|v| !v.is_empty()).map(|text| serde_json::from_str(&text)) {
-        Some(Err(fault)) => return media.bad(&format!("`variables` is not JSON: {fault}")),
-        Some(Ok(variables)) => Some(variables),
-        None => None,
+    let mut json = |name: &str| {
+        let text = given.remove(name).filter(|text| !text.is_empty());
+        let value = text.map(|text| serde_json::from_str(&text)).transpose();
+        value.map_err(|fault| media.bad(&format!("`{name}` is not JSON: {fault}")))
     };
-    let parameters =
-        Parameters { query: given.remove("query"), operation_name: given.remove("operationName"), variables };
+    let (variables, extensions) = match (json("variables"), json("extensions")) {
+        (Ok(variables), Ok(extensions)) => (variables, extensions),
+        (Err(refusal), _) | (_, Err(refusal)) => return refusal,
+    };
+    let parameters = Parameters {
+        query: given.remove("query"),
+        operation_name: given.remove("operationName"),
+        variables,
+        extensions,
+    };
     run(&served, caller, parameters, media).await
 }
 
 async fn run(served: &Served, caller: Caller, parameters: Parameters, media: Media) -> Response {
-    let Parameters { query, operation_name, variables } = parameters;
+    let Parameters { query, operation_name, variables, extensions } = parameters;
+    let (demand, caller) = match demanded(served, extensions.as_ref()).await {
+        Ok(None) => (Consistency::Bounded, caller),
+        Ok(Some(demand)) => (demand, Caller::reading(demand)),
+        Err(error) if error.kind() == Kind::Invalid => return media.bad(error.message()),
+        Err(error) => return crate::transport::rest::error::answer(&error),
+    };
     let Some(query) = query.filter(|q| !q.is_empty()) else {
         return media.bad("`query` must be a text that holds a GraphQL document");
     };
@@ -107,11 +125,19 @@ async fn run(served: &Served, caller: Caller, parameters: Parameters, media: Med
         Ok(()) => served.schema.execute(request).await,
         Err(error) => Answer::from_errors(vec![error]),
     };
-    let mut response = media.answer(&answer);
-    if let Some(outcome) = caller.ledger().outcome() {
-        response.headers_mut().insert("x-cache", HeaderValue::from_static(outcome.label()));
-    }
-    response
+    media.answer(answer, caller, demand)
+}
+
+/// How fresh `extensions.consistency` asks the answer to be, once reads are that fresh.
+async fn demanded(
+    served: &Served, extensions: Option<&serde_json::Value>,
+) -> crate::error::Result<Option<Consistency>> {
+    let Some(wanted) = extensions.and_then(|e| e.get("consistency")) else { return Ok(None) };
+    let demand = wanted.as_str().and_then(Consistency::parse);
+    let demand =
+        demand.ok_or_else(|| Error::invalid(format!("`extensions.consistency` must be {}", Consistency::FORMS)))?;
+    served.app.feed.reach(demand).await?;
+    Ok(Some(demand))
 }
 
 /// Does with the variables what async-graphql does not: refuses a required one that is absent, before anything is
@@ -178,17 +204,23 @@ impl Media {
 
     /// A request that was executed, or refused by validation. The newer type tells the latter by its status; with plain
     /// JSON every well-formed answer is a 200.
-    fn answer(self, answer: &Answer) -> Response {
-        let refused = answer.is_err() && answer.data == Value::Null && no_path(answer);
+    fn answer(self, mut answer: Answer, caller: Caller, demand: Consistency) -> Response {
+        let refused = answer.is_err() && answer.data == Value::Null && no_path(&answer);
         let status = match self {
             Self::Graphql if refused => StatusCode::BAD_REQUEST,
             _ => StatusCode::OK,
         };
-        match serde_json::to_vec(answer) {
-            Ok(bytes) => (status, [(header::CONTENT_TYPE, self.name()), (header::CACHE_CONTROL, "no-store")], bytes)
-                .into_response(),
-            Err(cause) => crate::transport::rest::error::answer(&crate::error::Error::internal(cause)),
+        if caller.ledger().is_unverified() {
+            answer.extensions.insert("stale".into(), Value::Boolean(true));
         }
+        let bytes = match serde_json::to_vec(&answer) {
+            Ok(bytes) => bytes,
+            Err(cause) => return crate::transport::rest::error::answer(&Error::internal(cause)),
+        };
+        if answer.is_ok() {
+            return finish(self.name(), bytes, caller, demand, None, None);
+        }
+        (status, [(header::CONTENT_TYPE, self.name()), (header::CACHE_CONTROL, "no-store")], bytes).into_response()
     }
 
     fn bad(self, message: &str) -> Response {

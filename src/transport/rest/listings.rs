@@ -7,7 +7,6 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, Path, RawQuery, State};
-use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::get;
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -85,7 +84,7 @@ struct DetailPrice {
 }
 
 async fn list(
-    State(served): State<Served>, Extension(caller): Extension<Caller>, headers: HeaderMap, RawQuery(query): RawQuery,
+    State(served): State<Served>, Extension(caller): Extension<Caller>, RawQuery(query): RawQuery,
 ) -> Response {
     let outcome = async {
         let (filter, request) = parse(query.as_deref().unwrap_or_default())?;
@@ -98,7 +97,7 @@ async fn list(
     };
     let items = assets.iter().map(|asset| item(asset)).collect();
     let body = Listing { items, limit: request.limit, offset: request.offset, next_cursor };
-    Reply { body: &body, max_age: Duration::from_secs(120), last_modified: None }.answer(&headers, &caller)
+    Reply { body: &body, max_age: Duration::from_secs(120), last_modified: None }.answer(caller)
 }
 
 async fn fetch(
@@ -114,8 +113,7 @@ async fn fetch(
 }
 
 async fn detail(
-    State(served): State<Served>, Extension(caller): Extension<Caller>, headers: HeaderMap,
-    id: Result<Path<String>, PathRejection>,
+    State(served): State<Served>, Extension(caller): Extension<Caller>, id: Result<Path<String>, PathRejection>,
 ) -> Response {
     let found = async {
         // A path that is not UTF-8 is refused like any other that is no identifier.
@@ -143,7 +141,7 @@ async fn detail(
         price: DetailPrice { satoshis: price.satoshis },
     };
     // No Last-Modified: the price is part of the answer and moves without the asset.
-    Reply { body: &body, max_age: Duration::from_secs(300), last_modified: None }.answer(&headers, &caller)
+    Reply { body: &body, max_age: Duration::from_secs(300), last_modified: None }.answer(caller)
 }
 
 fn item(asset: &Asset) -> Item<'_> {

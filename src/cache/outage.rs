@@ -1,0 +1,112 @@
+//! What is read while nothing cached can be verified, because the change feed is too old.
+//!
+//! As long as PostgreSQL answers, it is asked. When it does not, what the caches have is served, marked as unverified:
+//! it was right when the feed was last read.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::entry::{self, Age, Entry, Loaded, now_ms};
+use super::key::{Cached, Key};
+use super::ledger::{Ledger, Outcome};
+use super::read::{Inner, Load, count, wrong_type};
+use crate::error::{Error, Kind as Fault, Result};
+
+/// Longest wait for PostgreSQL where a cached value could be served instead.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// How long PostgreSQL counts as away after it did not answer, ms; then one read tries again.
+const AWAY_MS: u64 = 1_000;
+
+/// Until when PostgreSQL counts as away.
+#[derive(Default)]
+pub(super) struct Outage {
+    until_ms: AtomicU64,
+}
+
+impl Outage {
+    /// Whether this read should try PostgreSQL: all may while it answers; when it does not, one now and then.
+    fn may_try(&self) -> bool {
+        let (now, until) = (now_ms(), self.until_ms.load(Ordering::Relaxed));
+        until == 0
+            || now >= until
+                && self.until_ms.compare_exchange(until, now + AWAY_MS, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    fn answered(&self) {
+        self.until_ms.store(0, Ordering::Relaxed);
+    }
+
+    fn did_not_answer(&self) {
+        self.until_ms.store(now_ms() + AWAY_MS, Ordering::Relaxed);
+    }
+}
+
+impl Inner {
+    /// Asks PostgreSQL itself and keeps nothing; without it, what the caches have is served and noted as unverified.
+    pub(super) async fn unverified<I: Clone, V: Cached>(
+        &self, ledger: &Ledger, ids: &[I], keys: &[Key<V>], load: impl Load<I, V>,
+    ) -> Result<Vec<Option<Arc<V>>>> {
+        // Loaders are promised that no identifier comes twice.
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        let (mut unique, mut unique_keys) = (Vec::new(), Vec::new());
+        for (id, key) in ids.iter().zip(keys) {
+            places.entry(key.text()).or_insert_with(|| {
+                unique.push(id.clone());
+                unique_keys.push(key);
+                unique.len() - 1
+            });
+        }
+        let loaded = match self.last_known(&unique_keys).await {
+            None => Ok(self.fresh(ledger, load(unique).await?)),
+            Some(known) if !self.outage.may_try() => Ok(self.serve(ledger, known, &unique_keys)?),
+            Some(known) => match tokio::time::timeout(PATIENCE, load(unique)).await {
+                Ok(Err(error)) if !matches!(error.kind(), Fault::Unavailable | Fault::Timeout) => Err(error),
+                Ok(Ok(loaded)) => {
+                    self.outage.answered();
+                    Ok(self.fresh(ledger, loaded))
+                }
+                Ok(Err(_)) | Err(_) => {
+                    self.outage.did_not_answer();
+                    Ok(self.serve(ledger, known, &unique_keys)?)
+                }
+            },
+        }?;
+        let value = |key: &Key<V>| loaded.get(places[&**key.text()]).cloned();
+        keys.iter().map(value).collect::<Option<_>>().ok_or_else(|| Error::internal("a loader lost count"))
+    }
+
+    /// The entries of all keys that were right when the feed was last read; `None` unless there is one for each.
+    async fn last_known<V: Cached>(&self, keys: &[&Key<V>]) -> Option<Vec<Arc<Entry>>> {
+        let is_servable = |entry: &Entry| {
+            self.clock.is_valid(entry.moment, &entry.tags) && entry.age(self.ttls.grace_ms()) != Age::Over
+        };
+        let mut found: Vec<Option<Arc<Entry>>> =
+            keys.iter().map(|key| self.memory.get(key.text()).filter(|e| is_servable(e))).collect();
+        let missing: Vec<usize> = (0..keys.len()).filter(|i| found[*i].is_none()).collect();
+        if let (false, Some(redis)) = (missing.is_empty(), self.redis.as_ref().filter(|r| r.is_connected())) {
+            let names: Vec<&str> = missing.iter().map(|i| &**keys[*i].text()).collect();
+            for (index, bytes) in missing.iter().zip(redis.get_many(&names).await) {
+                let entry = bytes.and_then(|bytes| entry::decode::<V>(keys[*index].text(), &bytes));
+                found[*index] = entry.filter(|e| is_servable(e)).map(Arc::new);
+            }
+        }
+        found.into_iter().collect()
+    }
+
+    fn serve<V: Cached>(
+        &self, ledger: &Ledger, known: Vec<Arc<Entry>>, keys: &[&Key<V>],
+    ) -> Result<Vec<Option<Arc<V>>>> {
+        count(V::KIND, "load", "unverified");
+        ledger.unverified();
+        known.iter().zip(keys).map(|(entry, key)| entry.value().map_err(|()| wrong_type(key))).collect()
+    }
+
+    fn fresh<V: Cached>(&self, ledger: &Ledger, loaded: Vec<Loaded<V>>) -> Vec<Option<Arc<V>>> {
+        count(V::KIND, "load", "bypass");
+        ledger.live(Outcome::Miss);
+        loaded.into_iter().map(|l| l.value.map(Arc::new)).collect()
+    }
+}

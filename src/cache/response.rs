@@ -1,0 +1,293 @@
+//! Whole answers, kept as finished bytes: a hit in memory costs a look-up and a check of the clock.
+//!
+//! What an answer is, this module does not know; whoever keeps one says how it is written to bytes and read back. An
+//! answer carries the union of its parts' tags and the least of their moments, and is believed like any cached value.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use metrics::Counter;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache as Store;
+use serde::{Deserialize, Serialize};
+
+use super::entry::now_ms;
+use super::ledger::Basis;
+use super::store::redis::{Redis, Write};
+use crate::coherence::{Clock, Consistency, Epoch, Moment, Slots};
+
+/// A finished answer.
+pub trait Answer: Send + Sync + Sized + 'static {
+    /// Bytes it is taken to occupy in memory.
+    fn weight(&self) -> usize;
+    /// Its bytes for Redis.
+    fn write(&self, out: &mut Vec<u8>);
+    /// Reads it back; `None` for anything that is not exactly what `write` wrote.
+    fn read(bytes: Bytes) -> Option<Self>;
+}
+
+/// Names a request by everything that its answer depends on: SHA-256, since whoever finds two requests of one name could
+/// answer other people's.
+pub type Digest = [u8; 32];
+
+/// An answer as it is kept.
+pub struct Kept<A> {
+    /// The answer.
+    pub answer: A,
+    /// How fresh the request itself asks its answer to be, whatever its headers say.
+    pub demand: Consistency,
+    moment: Moment,
+    slots: Slots,
+    /// When it was built, ms since 1970.
+    stored_ms: u64,
+    /// Age at which it is built anew, ms.
+    soft_ms: u64,
+}
+
+impl<A> Kept<A> {
+    /// Time since it was built, and time until it is built anew.
+    pub fn age(&self) -> (Duration, Duration) {
+        let age = now_ms().saturating_sub(self.stored_ms);
+        (Duration::from_millis(age), Duration::from_millis(self.soft_ms.saturating_sub(age)))
+    }
+}
+
+#[derive(Clone)]
+struct Bytewise;
+
+/// Bytes a kept answer costs beside its own: map slots, counters, times.
+const OVERHEAD: usize = 200;
+
+impl<A: Answer> Weighter<Digest, Arc<Kept<A>>> for Bytewise {
+    fn weight(&self, _: &Digest, kept: &Arc<Kept<A>>) -> u64 {
+        (OVERHEAD + kept.answer.weight() + 4 * kept.slots.len()) as u64
+    }
+}
+
+/// Mean size of an answer, bytes; only sizes the map beforehand.
+const TYPICAL: u64 = 4_000;
+
+/// Most tags an answer may have to be kept: beyond it the check costs more than it saves.
+const MAX_TAGS: usize = 4_096;
+
+/// Largest answer that is kept, bytes.
+const MAX_BYTES: usize = 1 << 20;
+
+/// The answers kept by this process and, through Redis, by all. Cheap to clone.
+pub struct Responses<A> {
+    inner: Arc<Inner<A>>,
+}
+
+impl<A> Clone for Responses<A> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone() }
+    }
+}
+
+struct Inner<A> {
+    clock: Arc<Clock>,
+    memory: Store<Digest, Arc<Kept<A>>, Bytewise>,
+    redis: Option<Redis>,
+    counts: Counts,
+}
+
+/// Registered once: looking a counter up by name costs as much as the look-up in the cache.
+struct Counts {
+    hit: Counter,
+    miss: Counter,
+    invalid: Counter,
+    expired: Counter,
+    shared_hit: Counter,
+    shared_miss: Counter,
+    shared_invalid: Counter,
+    shared_expired: Counter,
+    shared_garbage: Counter,
+    unkept: Counter,
+}
+
+impl Counts {
+    fn new() -> Self {
+        let counter = |layer: &'static str, outcome: &'static str| metrics::counter!("overlay_cache_total", "kind" => "response", "layer" => layer, "outcome" => outcome);
+        Self {
+            hit: counter("memory", "hit"),
+            miss: counter("memory", "miss"),
+            invalid: counter("memory", "invalid"),
+            expired: counter("memory", "expired"),
+            shared_hit: counter("redis", "hit"),
+            shared_miss: counter("redis", "miss"),
+            shared_invalid: counter("redis", "invalid"),
+            shared_expired: counter("redis", "expired"),
+            shared_garbage: counter("redis", "garbage"),
+            unkept: counter("load", "unkept"),
+        }
+    }
+}
+
+/// The first line of an answer in Redis; what follows is the answer's own.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Head<'a> {
+    /// Format; another number is a miss.
+    v: u8,
+    /// The key it belongs to.
+    #[serde(borrow)]
+    key: &'a str,
+    epoch: std::borrow::Cow<'a, str>,
+    as_of: u64,
+    #[serde(borrow)]
+    tags: Vec<std::borrow::Cow<'a, str>>,
+    stored_ms: u64,
+    soft_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    demand: Option<String>,
+    /// Length of what follows the line, bytes.
+    bytes: usize,
+}
+
+const FORMAT: u8 = 1;
+
+impl<A: Answer> Responses<A> {
+    /// A cache of at most `memory_bytes` in this process, and of what Redis holds.
+    pub fn new(clock: Arc<Clock>, redis: Option<Redis>, memory_bytes: u64) -> Self {
+        let memory = Store::with_weighter((memory_bytes / TYPICAL) as usize, memory_bytes, Bytewise);
+        Self { inner: Arc::new(Inner { clock, memory, redis, counts: Counts::new() }) }
+    }
+
+    /// What memory has, unchecked.
+    pub fn peek(&self, digest: &Digest) -> Option<Arc<Kept<A>>> {
+        self.inner.memory.get(digest)
+    }
+
+    /// `kept`, as [`Self::peek`] found it before the request's freshness was reached, if it can be served.
+    pub fn remembered(&self, kept: Option<Arc<Kept<A>>>) -> Option<Arc<Kept<A>>> {
+        let counts = &self.inner.counts;
+        let Some(kept) = kept else {
+            counts.miss.increment(1);
+            return None;
+        };
+        let standing = self.standing(&kept);
+        match standing {
+            Standing::Good => counts.hit.increment(1),
+            Standing::Invalid => counts.invalid.increment(1),
+            Standing::Expired => counts.expired.increment(1),
+        }
+        (standing == Standing::Good).then_some(kept)
+    }
+
+    /// What Redis has, if it can be served. One round trip.
+    pub async fn shared(&self, digest: &Digest) -> Option<Arc<Kept<A>>> {
+        let redis = self.inner.redis.as_ref().filter(|r| r.is_connected())?;
+        let (key, counts) = (key(digest), &self.inner.counts);
+        let Some(bytes) = redis.get_many(&[&key]).await.into_iter().next().flatten() else {
+            counts.shared_miss.increment(1);
+            return None;
+        };
+        let Some(kept) = decode::<A>(&key, bytes.into()) else {
+            counts.shared_garbage.increment(1);
+            return None;
+        };
+        let standing = self.standing(&kept);
+        match standing {
+            Standing::Good => counts.shared_hit.increment(1),
+            Standing::Invalid => counts.shared_invalid.increment(1),
+            Standing::Expired => counts.shared_expired.increment(1),
+        }
+        if standing != Standing::Good {
+            return None;
+        }
+        let kept = Arc::new(kept);
+        self.inner.memory.insert(*digest, kept.clone());
+        Some(kept)
+    }
+
+    /// Keeps an answer, if it can still be vouched for and is of a size to be kept.
+    pub fn keep(&self, digest: &Digest, basis: &Basis, ttl: Duration, demand: Consistency, answer: A) {
+        let soft_ms = ttl.as_millis() as u64;
+        let too_large = basis.tags.names().len() > MAX_TAGS || answer.weight() > MAX_BYTES;
+        if too_large || soft_ms == 0 || !self.inner.clock.is_valid(basis.moment, &basis.tags) {
+            self.inner.counts.unkept.increment(1);
+            return;
+        }
+        let slots = Slots::of(basis.tags.names().iter().map(|t| t.as_str()));
+        let kept = Arc::new(Kept { answer, demand, moment: basis.moment, slots, stored_ms: now_ms(), soft_ms });
+        if let Some(redis) = self.inner.redis.as_ref().filter(|r| r.is_connected()) {
+            let key = key(digest);
+            let bytes = encode(&key, &kept, basis);
+            redis.put(Write { key: key.into(), bytes, ttl_ms: soft_ms });
+        }
+        self.inner.memory.insert(*digest, kept);
+    }
+
+    /// Entries and bytes held in memory.
+    pub fn memory_size(&self) -> (usize, u64) {
+        (self.inner.memory.len(), self.inner.memory.weight())
+    }
+
+    fn standing(&self, kept: &Kept<A>) -> Standing {
+        if !self.inner.clock.is_valid(kept.moment, &kept.slots) {
+            Standing::Invalid
+        } else if kept.age().1.is_zero() {
+            Standing::Expired
+        } else {
+            Standing::Good
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Good,
+    Invalid,
+    Expired,
+}
+
+/// `ol:cache:response:<64 hex digits>`.
+fn key(digest: &Digest) -> String {
+    use std::fmt::Write;
+    digest.iter().fold(String::from("ol:cache:response:"), |mut key, byte| {
+        write!(key, "{byte:02x}").expect("a String takes every write");
+        key
+    })
+}
+
+fn encode<A: Answer>(key: &str, kept: &Kept<A>, basis: &Basis) -> Vec<u8> {
+    let mut body = Vec::with_capacity(kept.answer.weight() + 256);
+    kept.answer.write(&mut body);
+    let head = Head {
+        v: FORMAT,
+        key,
+        epoch: kept.moment.epoch.to_string().into(),
+        as_of: kept.moment.as_of,
+        tags: basis.tags.names().iter().map(|t| t.as_str().into()).collect(),
+        stored_ms: kept.stored_ms,
+        soft_ms: kept.soft_ms,
+        demand: (kept.demand != Consistency::Bounded).then(|| kept.demand.to_string()),
+        bytes: body.len(),
+    };
+    let mut out = serde_json::to_vec(&head).expect("a head of texts and numbers is JSON");
+    out.push(b'\n');
+    out.append(&mut body);
+    out
+}
+
+fn decode<A: Answer>(key: &str, bytes: Bytes) -> Option<Kept<A>> {
+    let end = bytes.iter().position(|b| *b == b'\n')?;
+    let head: Head<'_> = serde_json::from_slice(&bytes[..end]).ok()?;
+    let body = bytes.slice(end + 1..);
+    if head.v != FORMAT || head.key != key || head.bytes != body.len() || head.tags.len() > MAX_TAGS {
+        return None;
+    }
+    Some(Kept {
+        demand: match &head.demand {
+            Some(text) => Consistency::parse(text)?,
+            None => Consistency::Bounded,
+        },
+        moment: Moment { epoch: Epoch::parse(&head.epoch)?, as_of: head.as_of },
+        slots: Slots::of(head.tags.iter().map(|t| &**t)),
+        // A time in the future (a wrong clock, or garbage) would keep the answer fresh for ever.
+        stored_ms: head.stored_ms.min(now_ms()),
+        soft_ms: head.soft_ms,
+        answer: A::read(body)?,
+    })
+}
