@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
+
 use crate::cache::Cache;
-use crate::coherence::Feed;
-use crate::db::Db;
+use crate::coherence::{Feed, Token};
+use crate::db::{Db, Tx};
 use crate::domain::assets::Assets;
 use crate::domain::policies::Policies;
 use crate::domain::prices::Prices;
 use crate::domain::producers::Producers;
 use crate::domain::receipts::Receipts;
+use crate::error::{Error, Result};
 
 /// The rooms, and what they stand on. Cheap to clone.
 #[derive(Clone)]
@@ -45,5 +48,38 @@ impl App {
             cache,
             db,
         }
+    }
+
+    /// Runs `work` in one transaction. When this answers, the change is committed, this process's reads include it, and
+    /// the other processes have been told to look; the token names it for reads elsewhere. `name` is for traces.
+    ///
+    /// # Errors
+    /// Whatever `work` answers, and nothing is then applied. `unavailable` when the change feed is too old: a write whose
+    /// effect no cache could be told of is refused.
+    pub async fn write<T, F>(&self, name: &'static str, work: F) -> Result<(T, Token)>
+    where
+        T: Send,
+        F: for<'t> FnOnce(&'t Tx) -> BoxFuture<'t, Result<T>> + Send,
+    {
+        let clock = self.cache.clock();
+        if !clock.is_trustworthy() {
+            return Err(Error::unavailable("the database cannot be followed now: nothing was changed, try again"));
+        }
+        let (value, commit) = self.db.transact(name, work).await?;
+        // Before the answer: whoever is told of the write must find it.
+        clock.committed(commit.xid, &commit.tags);
+        self.cache.forget(commit.tags.iter().flat_map(|tag| entity_keys(tag)));
+        self.feed.wake_others();
+        Ok((value, Token { epoch: clock.moment().epoch, xid: commit.xid }))
+    }
+}
+
+/// The keys of what a tag names alone, deleted from Redis for people who look there; nothing rests on it.
+fn entity_keys(tag: &str) -> Vec<String> {
+    match tag.split_once(':') {
+        Some((_, "*")) | None => Vec::new(),
+        Some(("asset", id)) => vec![format!("cache:asset:{id}"), format!("cache:asset:{id}:manifest")],
+        Some((kind @ ("producer" | "policy" | "receipt"), id)) => vec![format!("cache:{kind}:{id}")],
+        Some(_) => Vec::new(),
     }
 }

@@ -80,6 +80,12 @@ pub const SETTINGS: &[Setting] = &[
         "100 to 600000, at least twice FEED_POLL_MS",
         "age of the feed above which caches are bypassed",
     ),
+    setting(
+        "AUDIT_EVERY",
+        "1000",
+        "0 to 1000000000",
+        "one kept answer in so many is compared with PostgreSQL; 0 for none",
+    ),
     setting("CONSISTENCY_DEFAULT", "bounded", "bounded or strong", "what a request without Overlay-Consistency gets"),
     setting("OVERLAY_HOST", "127.0.0.1", "an IP address", "address to listen on"),
     setting("OVERLAY_PORT", "8788", "0 to 65535", "port to listen on; PORT is read when this is not set"),
@@ -149,6 +155,8 @@ pub struct Http {
     pub timeout: Duration,
     /// Browser origins that may read; empty for all.
     pub cors_origins: Vec<String>,
+    /// One kept answer in so many is compared with PostgreSQL; 0 for none.
+    pub audit_every: u64,
     /// Freshness of a request that does not say.
     pub consistency: Consistency,
 }
@@ -342,6 +350,7 @@ fn http(r: &mut Reader<'_>) -> Http {
         body_limit: r.size("BODY_SIZE_LIMIT", 64 << 20),
         timeout: r.ms("REQUEST_TIMEOUT_MS", 100, 600_000),
         cors_origins: origins,
+        audit_every: r.number("AUDIT_EVERY", 0, 1_000_000_000),
         consistency: match r.choice("CONSISTENCY_DEFAULT", &["bounded", "strong"]) {
             "strong" => Consistency::Strong,
             _ => Consistency::Bounded,

@@ -121,8 +121,26 @@ impl Db {
     /// # Errors
     /// `unavailable`, `timeout`, or `internal` when PostgreSQL refuses the statement.
     pub async fn all<T: FromQueryResult>(&self, name: &'static str, sql: &str, values: Vec<Value>) -> Result<Vec<T>> {
-        let rows = self.observed(name, self.pool.query_all_raw(statement(sql, values))).await?;
+        let read = || self.pool.query_all_raw(statement(sql, values.clone()));
+        let rows = self.observed(name, self.retried(name, read)).await?;
         Ok(rows.iter().map(|row| T::from_query_result(row, "")).collect::<Result<_, _>>()?)
+    }
+
+    /// A read whose connection turns out to be lost is made again on another: after a restart of PostgreSQL every idle one
+    /// is. Each attempt takes one of them out of the pool.
+    async fn retried<T, F>(&self, name: &'static str, read: impl Fn() -> F) -> Result<T, sea_orm::DbErr>
+    where
+        F: Future<Output = Result<T, sea_orm::DbErr>>,
+    {
+        for _ in 0..=self.max {
+            match read().await {
+                Err(cause) if is_lost(&cause) => {
+                    metrics::counter!("overlay_sql_retries_total", "statement" => name).increment(1);
+                }
+                outcome => return outcome,
+            }
+        }
+        read().await
     }
 
     /// The first row of a statement, if any.
@@ -132,7 +150,8 @@ impl Db {
     pub async fn one<T: FromQueryResult>(
         &self, name: &'static str, sql: &str, values: Vec<Value>,
     ) -> Result<Option<T>> {
-        let row = self.observed(name, self.pool.query_one_raw(statement(sql, values))).await?;
+        let read = || self.pool.query_one_raw(statement(sql, values.clone()));
+        let row = self.observed(name, self.retried(name, read)).await?;
         Ok(row.map(|row| T::from_query_result(&row, "")).transpose()?)
     }
 
@@ -232,6 +251,19 @@ impl Db {
         &self, name: &'static str, work: impl Future<Output = Result<T, sea_orm::DbErr>>,
     ) -> Result<T> {
         observed(&self.statements, name, work).await
+    }
+}
+
+/// Whether the connection ended under a statement, or was found ended: Io, or classes 57P0 (terminated) and 08.
+fn is_lost(cause: &sea_orm::DbErr) -> bool {
+    use sea_orm::{DbErr, RuntimeErr, SqlxError};
+    let (DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause))) = cause else {
+        return false;
+    };
+    match cause.as_ref() {
+        SqlxError::Io(_) | SqlxError::Protocol(_) | SqlxError::WorkerCrashed => true,
+        SqlxError::Database(e) => e.code().is_some_and(|c| c.starts_with("57P0") || c.starts_with("08")),
+        _ => false,
     }
 }
 

@@ -46,6 +46,8 @@ pub struct Ledger {
     notes: Mutex<Notes>,
     /// Time spent waiting for loads, µs.
     load_us: AtomicU32,
+    /// Whether PostgreSQL itself must be asked.
+    is_audit: bool,
 }
 
 #[derive(Debug)]
@@ -72,11 +74,20 @@ impl Default for Ledger {
             is_live: false,
             is_unverified: false,
         };
-        Self { begun: Instant::now(), notes: Mutex::new(notes), load_us: AtomicU32::new(0) }
+        Self { begun: Instant::now(), notes: Mutex::new(notes), load_us: AtomicU32::new(0), is_audit: false }
     }
 }
 
 impl Ledger {
+    /// The ledger of a request that checks what the caches say: every read asks PostgreSQL itself.
+    pub fn audit() -> Self {
+        Self { is_audit: true, ..Self::default() }
+    }
+
+    pub(super) fn is_audit(&self) -> bool {
+        self.is_audit
+    }
+
     fn notes(&self) -> MutexGuard<'_, Notes> {
         // Nothing panics while notes are taken.
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)

@@ -44,38 +44,65 @@ impl Outage {
     }
 }
 
+/// The identifiers of a batch without repetitions: loaders are promised that none comes twice.
+struct Unique<'k, I, V> {
+    ids: Vec<I>,
+    keys: Vec<&'k Key<V>>,
+    places: HashMap<&'k str, usize>,
+}
+
+impl<'k, I: Clone, V: Cached> Unique<'k, I, V> {
+    fn of(ids: &[I], keys: &'k [Key<V>]) -> Self {
+        let mut unique = Self { ids: Vec::new(), keys: Vec::new(), places: HashMap::new() };
+        for (id, key) in ids.iter().zip(keys) {
+            unique.places.entry(key.text()).or_insert_with(|| {
+                unique.ids.push(id.clone());
+                unique.keys.push(key);
+                unique.ids.len() - 1
+            });
+        }
+        unique
+    }
+
+    /// The values in the order of the batch.
+    fn spread(&self, keys: &[Key<V>], values: &[Option<Arc<V>>]) -> Result<Vec<Option<Arc<V>>>> {
+        let value = |key: &Key<V>| values.get(self.places[&**key.text()]).cloned();
+        keys.iter().map(value).collect::<Option<_>>().ok_or_else(|| Error::internal("a loader lost count"))
+    }
+}
+
 impl Inner {
+    /// Asks PostgreSQL itself and keeps nothing.
+    pub(super) async fn uncached<I: Clone, V: Cached>(
+        &self, ledger: &Ledger, ids: &[I], keys: &[Key<V>], load: impl Load<I, V>,
+    ) -> Result<Vec<Option<Arc<V>>>> {
+        let unique = Unique::of(ids, keys);
+        let loaded = load(unique.ids.clone()).await?;
+        unique.spread(keys, &self.fresh(ledger, loaded))
+    }
+
     /// Asks PostgreSQL itself and keeps nothing; without it, what the caches have is served and noted as unverified.
     pub(super) async fn unverified<I: Clone, V: Cached>(
         &self, ledger: &Ledger, ids: &[I], keys: &[Key<V>], load: impl Load<I, V>,
     ) -> Result<Vec<Option<Arc<V>>>> {
-        // Loaders are promised that no identifier comes twice.
-        let mut places: HashMap<&str, usize> = HashMap::new();
-        let (mut unique, mut unique_keys) = (Vec::new(), Vec::new());
-        for (id, key) in ids.iter().zip(keys) {
-            places.entry(key.text()).or_insert_with(|| {
-                unique.push(id.clone());
-                unique_keys.push(key);
-                unique.len() - 1
-            });
-        }
-        let loaded = match self.last_known(&unique_keys).await {
-            None => Ok(self.fresh(ledger, load(unique).await?)),
-            Some(known) if !self.outage.may_try() => Ok(self.serve(ledger, known, &unique_keys)?),
-            Some(known) => match tokio::time::timeout(PATIENCE, load(unique)).await {
-                Ok(Err(error)) if !matches!(error.kind(), Fault::Unavailable | Fault::Timeout) => Err(error),
+        let unique = Unique::of(ids, keys);
+        let wanted = unique.ids.clone();
+        let values = match self.last_known(&unique.keys).await {
+            None => self.fresh(ledger, load(wanted).await?),
+            Some(known) if !self.outage.may_try() => self.serve(ledger, known, &unique.keys)?,
+            Some(known) => match tokio::time::timeout(PATIENCE, load(wanted)).await {
+                Ok(Err(error)) if !matches!(error.kind(), Fault::Unavailable | Fault::Timeout) => return Err(error),
                 Ok(Ok(loaded)) => {
                     self.outage.answered();
-                    Ok(self.fresh(ledger, loaded))
+                    self.fresh(ledger, loaded)
                 }
                 Ok(Err(_)) | Err(_) => {
                     self.outage.did_not_answer();
-                    Ok(self.serve(ledger, known, &unique_keys)?)
+                    self.serve(ledger, known, &unique.keys)?
                 }
             },
-        }?;
-        let value = |key: &Key<V>| loaded.get(places[&**key.text()]).cloned();
-        keys.iter().map(value).collect::<Option<_>>().ok_or_else(|| Error::internal("a loader lost count"))
+        };
+        unique.spread(keys, &values)
     }
 
     /// The entries of all keys that were right when the feed was last read; `None` unless there is one for each.

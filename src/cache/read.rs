@@ -17,7 +17,7 @@ use super::outage::Outage;
 use super::store::memory::Memory;
 use super::store::redis::{Redis, Write};
 use super::ttl::{Kind, Ttls};
-use crate::coherence::{Clock, Moment, Tag, Tags};
+use crate::coherence::{Clock, Moment, Slots, Tag, Tags};
 use crate::error::{Error, Result};
 
 /// Sizes and times of the cache.
@@ -83,6 +83,9 @@ impl Cache {
         &self.inner.ttls
     }
 
+    /// Deletes keys from Redis soon, or never: what is false is not served whether it is there or not.
+    pub fn forget(&self, _keys: impl IntoIterator<Item = String>) {}
+
     /// Entries and bytes held in memory.
     pub fn memory_size(&self) -> (usize, u64) {
         self.inner.memory.size()
@@ -105,6 +108,9 @@ impl Cache {
         }
         let inner = &self.inner;
         let keys: Vec<Key<V>> = ids.iter().map(key).collect();
+        if ledger.is_audit() {
+            return inner.uncached(ledger, ids, &keys, load).await;
+        }
         if !inner.clock.is_trustworthy() {
             return inner.unverified(ledger, ids, &keys, load).await;
         }
@@ -228,6 +234,7 @@ impl Inner {
         };
         if !self.clock.is_valid(entry.moment, &entry.tags) {
             count(V::KIND, "memory", "invalid");
+            spare(&self.clock, entry.moment, entry.tags.slots());
             return None;
         }
         let age = entry.age(self.ttls.grace_ms());
@@ -255,6 +262,10 @@ impl Inner {
         V: Cached,
     {
         let (seats, flight) = self.flights.board(indices.iter().map(|i| keys[*i].text().clone()));
+        let joined = seats.len() - flight.as_ref().map_or(0, |f| f.legs().len());
+        if joined > 0 {
+            metrics::counter!("overlay_flights_joined_total", "kind" => V::KIND.label()).increment(joined as u64);
+        }
         if let Some(flight) = flight {
             let ids = flight.legs().iter().map(|leg| ids[indices[leg.index]].clone()).collect();
             let (inner, load) = (self.clone(), load.clone());
@@ -355,6 +366,11 @@ impl Inner {
 
 pub(super) fn wrong_type<V: Cached>(key: &Key<V>) -> Error {
     Error::internal(format!("two types share the key {key:?}"))
+}
+
+/// Notes a value that was found invalid, with the chance that only a collision of tags in the clock made it so.
+pub(super) fn spare(clock: &Clock, moment: Moment, slots: &Slots) {
+    metrics::gauge!("overlay_cache_spare_misses_estimated").increment(clock.collision(moment, slots));
 }
 
 pub(super) fn count(kind: Kind, layer: &'static str, outcome: &'static str) {

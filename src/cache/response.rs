@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::entry::now_ms;
 use super::ledger::Basis;
+use super::read::spare;
 use super::store::redis::{Redis, Write};
 use crate::coherence::{Clock, Consistency, Epoch, Moment, Slots};
 
@@ -169,7 +170,10 @@ impl<A: Answer> Responses<A> {
         let standing = self.standing(&kept);
         match standing {
             Standing::Good => counts.hit.increment(1),
-            Standing::Invalid => counts.invalid.increment(1),
+            Standing::Invalid => {
+                counts.invalid.increment(1);
+                spare(&self.inner.clock, kept.moment, &kept.slots);
+            }
             Standing::Expired => counts.expired.increment(1),
         }
         (standing == Standing::Good).then_some(kept)
@@ -217,6 +221,11 @@ impl<A: Answer> Responses<A> {
             redis.put(Write { key: key.into(), bytes, ttl_ms: soft_ms });
         }
         self.inner.memory.insert(*digest, kept);
+    }
+
+    /// Whether `kept` could be served now.
+    pub fn is_good(&self, kept: &Kept<A>) -> bool {
+        self.standing(kept) == Standing::Good
     }
 
     /// Entries and bytes held in memory.

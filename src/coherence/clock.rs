@@ -163,6 +163,21 @@ impl Clock {
         }
     }
 
+    /// The chance that a value of `slots` is invalid only because other tags share one of them: from a sample of all
+    /// slots, the share that was raised since `moment`.
+    pub fn collision(&self, moment: Moment, slots: &Slots) -> f64 {
+        const SAMPLE: usize = 32;
+        let history = self.current.load();
+        // Strides of a step that no power of two divides reach all slots; where they begin moves with the clock.
+        let begin = (moment.as_of as usize).wrapping_mul(0x9e37_79b1);
+        let raised = |n: &usize| {
+            let slot = begin.wrapping_add(n.wrapping_mul(0x85eb_ca6b)) & (tag::SLOTS - 1);
+            history.slots[slot].load(Ordering::Relaxed) >= moment.as_of
+        };
+        let share = (0..SAMPLE).filter(raised).count() as f64 / SAMPLE as f64;
+        1.0 - (1.0 - share).powi(i32::try_from(slots.len()).unwrap_or(i32::MAX))
+    }
+
     /// Raises the clock for a transaction that this process has just committed.
     pub fn committed(&self, xid: u64, tags: &[String]) {
         let history = self.current.load();

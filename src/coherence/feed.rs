@@ -3,8 +3,8 @@
 //! One task, one connection of its own, one statement a poll, so that the rows read and the horizon published
 //! belong to one snapshot. Demands made at the same time share a poll.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, FromQueryResult, Statement};
@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 
 use super::clock::{Clock, Epoch, History};
 use super::token::{Consistency, Token};
+use super::wake::{self, Wake};
 use crate::db;
 use crate::error::{Error, Result};
 
@@ -74,6 +75,14 @@ struct Finished {
     succeeded: bool,
 }
 
+/// What the newest poll saw of the transactions that were running.
+#[derive(Default)]
+struct Running {
+    horizon: u64,
+    /// When that became the horizon.
+    since: Option<Instant>,
+}
+
 /// The handle by which requests ask for freshness.
 pub struct Feed {
     clock: Arc<Clock>,
@@ -84,6 +93,8 @@ pub struct Feed {
     traffic: AtomicBool,
     polls: AtomicU64,
     stopping: AtomicBool,
+    running: Mutex<Running>,
+    wake: Arc<Wake>,
 }
 
 impl Feed {
@@ -101,9 +112,15 @@ impl Feed {
             traffic: AtomicBool::new(false),
             polls: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
+            running: Mutex::default(),
+            wake: Arc::default(),
         });
         feed.poll(&connection).await?;
         tokio::spawn(run(Arc::downgrade(&feed), connection, config));
+        let told = Arc::downgrade(&feed);
+        wake::start(database.clone(), &feed.wake, move || {
+            told.upgrade().map(|feed| feed.demand.notify_one()).is_some()
+        });
         Ok(feed)
     }
 
@@ -115,6 +132,18 @@ impl Feed {
     /// Polls taken so far.
     pub fn polls(&self) -> u64 {
         self.polls.load(Ordering::Relaxed)
+    }
+
+    /// Tells the other processes that something was committed: they poll now and not at their next interval. A hint,
+    /// which may be lost; calls in a row are told once.
+    pub fn wake_others(&self) {
+        self.wake.others();
+    }
+
+    /// How long the horizon has been held back by a transaction that writes: what has changed since cannot be cached.
+    pub fn horizon_age(&self) -> Duration {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// Polls no more: the database is about to go.
@@ -168,10 +197,21 @@ impl Feed {
         outcome
     }
 
+    fn note_running(&self, polled: &Polled) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if polled.horizon == polled.next {
+            running.since = None;
+        } else if running.horizon != polled.horizon || running.since.is_none() {
+            running.since = Some(Instant::now());
+        }
+        running.horizon = polled.horizon;
+    }
+
     async fn advance(&self, connection: &DatabaseConnection) -> Result<()> {
         let known = self.clock.history();
         let polled = Polled::read(connection, known.horizon()).await?;
         let epoch = polled.epoch(connection, &known).await?;
+        self.note_running(&polled);
         if epoch == known.epoch {
             polled.apply(&known);
             return Ok(());
@@ -226,6 +266,8 @@ async fn run(feed: std::sync::Weak<Feed>, connection: DatabaseConnection, config
 /// What one statement saw.
 struct Polled {
     horizon: u64,
+    /// The snapshot's `xmax`: every transaction from it on was unfinished.
+    next: u64,
     token: String,
     pruned_below: u64,
     changes: Vec<(u64, Vec<String>)>,
@@ -259,7 +301,7 @@ impl Polled {
                 connection.execute_unprepared(DISOWN).await?;
                 continue;
             }
-            return Ok(Self { horizon, token, pruned_below, changes });
+            return Ok(Self { horizon, next, token, pruned_below, changes });
         }
         Err(Error::internal("the epoch token vanished again and again"))
     }

@@ -5,6 +5,7 @@ mod feed;
 pub mod prune;
 mod tag;
 mod token;
+mod wake;
 
 pub use clock::{Clock, Epoch, Moment};
 pub use feed::{Config, Feed};

@@ -23,6 +23,17 @@ impl Caller {
         Self { consistency, ..Self::default() }
     }
 
+    /// A caller whose reads all ask PostgreSQL itself, to check what the caches say.
+    pub fn audit() -> Self {
+        Self { ledger: Arc::new(Ledger::audit()), ..Self::default() }
+    }
+
+    /// The same caller, whose reads are as fresh as `consistency` asks.
+    #[must_use]
+    pub fn with(self, consistency: Consistency) -> Self {
+        Self { consistency, ..self }
+    }
+
     /// How fresh the caller's reads were asked to be.
     pub fn consistency(&self) -> Consistency {
         self.consistency

@@ -101,6 +101,11 @@ impl Finished {
         note.max_age.map_or(ttl, |max_age| max_age.min(ttl))
     }
 
+    /// Whether the body is this one.
+    pub(super) fn is(&self, body: &[u8]) -> bool {
+        self.body == body
+    }
+
     /// The answer to one request.
     pub(super) fn dress(&self, asked: &Conditions<'_>, origin: &Origin<'_>) -> Response {
         let is_known = asked.know(&self.headers);

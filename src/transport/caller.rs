@@ -17,6 +17,10 @@ pub const CONSISTENCY: &str = "overlay-consistency";
 #[derive(Clone)]
 pub(super) struct Reached(pub(super) Result<()>);
 
+/// Put into a request's extensions by who asks on the server's own behalf.
+#[derive(Clone)]
+pub(super) struct As(pub(super) Caller);
+
 /// Puts a [`Caller`] into the request's extensions, once the feed is as fresh as the request asks.
 pub(super) async fn attach(State(served): State<Served>, mut request: Request, next: Next) -> Response {
     let wanted = match consistency(request.headers(), served.http.consistency) {
@@ -30,7 +34,11 @@ pub(super) async fn attach(State(served): State<Served>, mut request: Request, n
     if let Err(error) = reached {
         return super::rest::error::answer(&error);
     }
-    request.extensions_mut().insert(Caller::reading(wanted));
+    let caller = match request.extensions_mut().remove() {
+        Some(As(caller)) => caller,
+        None => Caller::reading(wanted),
+    };
+    request.extensions_mut().insert(caller);
     next.run(request).await
 }
 

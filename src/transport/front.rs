@@ -21,6 +21,7 @@ use sha2::{Digest as _, Sha256};
 use tower::Service;
 
 use super::answer::{Conditions, Finished, Note, Origin};
+use super::audit::{self, Auditor};
 use super::caller::{self, Reached};
 use super::http::{REQUEST_ID, Served, request_id};
 use crate::cache::{Digest, Kept, Responses};
@@ -46,6 +47,7 @@ pub struct Front {
 
 struct Inner {
     served: Served,
+    auditor: Auditor,
     /// The newest token told, so that it is not written anew for each answer.
     told: ArcSwapOption<(Moment, HeaderValue)>,
     /// Times of answers served from here, by route and status.
@@ -55,7 +57,8 @@ struct Inner {
 impl Front {
     /// Puts the front before `router`.
     pub fn new(served: Served, router: Router) -> Self {
-        let inner = Inner { served, told: ArcSwapOption::empty(), times: Default::default() };
+        let auditor = Auditor::new(served.http.audit_every);
+        let inner = Inner { served, auditor, told: ArcSwapOption::empty(), times: Default::default() };
         Self { inner: Arc::new(inner), router }
     }
 }
@@ -103,6 +106,13 @@ impl Front {
                 let (age, left) = kept.age();
                 let origin = Origin::Kept { age, left, elapsed: begun.elapsed() };
                 let response = kept.answer.dress(&conditions(&parts.method, &parts.headers, consistency), &origin);
+                if self.inner.auditor.is_due() {
+                    let (front, request) = (self.clone(), audit::again(&parts, &body));
+                    tokio::spawn(async move {
+                        let Self { inner, router } = front;
+                        inner.auditor.check(&inner.served, router, request, kept).await;
+                    });
+                }
                 return self.inner.told(response, moment, route, &parts, begun);
             }
         }

@@ -1,6 +1,7 @@
 //! What clients speak. Two transports over the same rooms and flows; neither holds logic, and neither knows the other.
 
 pub mod answer;
+mod audit;
 pub mod caller;
 pub mod front;
 pub mod graphiql;

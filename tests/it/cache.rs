@@ -1,4 +1,5 @@
 //! The cache costs what it should, and never breaks a read.
 
+mod answers;
 mod cost;
 mod redis;

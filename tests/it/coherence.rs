@@ -3,5 +3,7 @@
 mod covered;
 mod fresh;
 mod history;
+mod outage;
+mod writes;
 
 pub(crate) use fresh::ASSET;

@@ -96,7 +96,7 @@ async fn run(served: &Served, caller: Caller, parameters: Parameters, media: Med
     let Parameters { query, operation_name, variables, extensions } = parameters;
     let (demand, caller) = match demanded(served, extensions.as_ref()).await {
         Ok(None) => (Consistency::Bounded, caller),
-        Ok(Some(demand)) => (demand, Caller::reading(demand)),
+        Ok(Some(demand)) => (demand, caller.with(demand)),
         Err(error) if error.kind() == Kind::Invalid => return media.bad(error.message()),
         Err(error) => return crate::transport::rest::error::answer(&error),
     };

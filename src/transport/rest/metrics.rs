@@ -20,6 +20,10 @@ async fn metrics(State(served): State<Served>) -> Response {
     let (entries, bytes) = app.cache.memory_size();
     metrics::gauge!("overlay_cache_memory_entries").set(entries as f64);
     metrics::gauge!("overlay_cache_memory_bytes").set(bytes as f64);
+    let (entries, bytes) = served.answers.memory_size();
+    metrics::gauge!("overlay_response_memory_entries").set(entries as f64);
+    metrics::gauge!("overlay_response_memory_bytes").set(bytes as f64);
+    metrics::gauge!("overlay_feed_horizon_age_seconds").set(app.feed.horizon_age().as_secs_f64());
     let clock = app.cache.clock();
     metrics::gauge!("overlay_feed_lag_seconds").set(clock.age().map_or(f64::INFINITY, |age| age.as_secs_f64()));
     metrics::gauge!("overlay_feed_horizon").set(clock.moment().as_of as f64);

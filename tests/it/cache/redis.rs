@@ -7,13 +7,27 @@ use serde_json::Value;
 use crate::harness::{Setup, TestApp, connected, private_redis, with_database};
 
 /// A session with the Redis under test.
-async fn session(url: &str) -> redis::aio::MultiplexedConnection {
+pub(super) async fn session(url: &str) -> redis::aio::MultiplexedConnection {
     let client = redis::Client::open(url).expect("a URL");
     client.get_multiplexed_async_connection().await.expect("Redis answers")
 }
 
 async fn keys(session: &mut redis::aio::MultiplexedConnection) -> Vec<String> {
     redis::cmd("KEYS").arg("*").query_async(session).await.expect("keys")
+}
+
+/// Waits until there is a key of this pattern.
+pub(super) async fn appearing(session: &mut redis::aio::MultiplexedConnection, pattern: &str) -> Vec<String> {
+    let found = async {
+        loop {
+            let found: Vec<String> = redis::cmd("KEYS").arg(pattern).query_async(session).await.expect("keys");
+            if !found.is_empty() {
+                return found;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), found).await.expect("the key is written")
 }
 
 /// Waits until the background writer has put `wanted` keys there.

@@ -2,6 +2,7 @@
 //! removed afterwards, whether the test passed or not.
 
 pub(crate) mod makers;
+mod proxy;
 mod stores;
 
 use std::collections::HashMap;
@@ -19,6 +20,7 @@ use reqwest::{RequestBuilder, Response, StatusCode};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 use serde_json::{Value, json};
 
+pub(crate) use proxy::{Mode, Proxy};
 pub(crate) use stores::{Database, private_redis};
 
 /// Settings of a server under test, beside the defaults.
@@ -54,7 +56,7 @@ impl Setup {
 
     pub(crate) fn config(&self, pg_url: &str) -> Config {
         let read = |name: &str| match name {
-            "PG_URL" => Some(pg_url.to_owned()),
+            "PG_URL" => Some(self.settings.get(name).cloned().unwrap_or_else(|| pg_url.to_owned())),
             "REDIS_URL" => self.redis.clone(),
             "OVERLAY_PORT" => Some("0".into()),
             // A loaded machine must not turn a slow answer of Redis into a miss.
@@ -63,6 +65,8 @@ impl Setup {
                 Some(self.settings.get(name).cloned().unwrap_or_else(|| "60000".into()))
             }
             "MAX_STALENESS_MS" => Some(self.settings.get(name).cloned().unwrap_or_else(|| "30000".into())),
+            // Tests count statements.
+            "AUDIT_EVERY" => Some(self.settings.get(name).cloned().unwrap_or_else(|| "0".into())),
             name => self.settings.get(name).cloned(),
         };
         Config::read(&read).unwrap_or_else(|faults| panic!("{faults:?}"))

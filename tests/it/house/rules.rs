@@ -35,8 +35,8 @@ const KEPT: [(&[&str], &[&str], &str); 5] = [
     ),
     (
         &["sea_orm", "sqlx"],
-        &["*/store.rs", "db.rs", "coherence/feed.rs", "error.rs"],
-        "sea_orm lives in store.rs files, db.rs, coherence/feed.rs and error.rs",
+        &["*/store.rs", "db.rs", "coherence/feed.rs", "coherence/wake.rs", "error.rs"],
+        "sea_orm lives in store.rs files, db.rs, coherence/{feed,wake}.rs and error.rs",
     ),
     (&["redis", "bb8", "bb8_redis"], &["cache/store/"], "redis lives in cache/store"),
     (&["overlay_migration", "sea_orm_migration"], &["main.rs", "boot.rs"], "migrations are run by main and boot"),

@@ -1,0 +1,92 @@
+//! The auditor: now and then a kept answer that was served is made again from PostgreSQL itself, and compared.
+//!
+//! A difference alone proves nothing, since the data may have changed between the two. But once a poll that began after
+//! the second reading has told the clock of every change it included, an answer that differs and still counts as valid
+//! was wrong. That must never happen; `overlay_audit_wrong_total` says whether it did.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use tower::ServiceExt;
+
+use super::answer::{Finished, Note};
+use super::caller::As;
+use super::http::Served;
+use crate::cache::Kept;
+use crate::coherence::Consistency;
+use crate::domain::caller::Caller;
+
+/// Decides which answers are audited. One at a time.
+pub(super) struct Auditor {
+    /// One answer in so many; 0 for none.
+    every: u64,
+    served: AtomicU64,
+    is_busy: AtomicBool,
+}
+
+impl Auditor {
+    /// An auditor of one answer in `every`; 0 for none.
+    pub(super) fn new(every: u64) -> Self {
+        // Told from the start: that nothing was wrong is worth as much as that something was.
+        for name in ["overlay_audit_total", "overlay_audit_wrong_total"] {
+            metrics::counter!(name).increment(0);
+        }
+        Self { every, served: AtomicU64::new(0), is_busy: AtomicBool::new(false) }
+    }
+
+    /// Whether the answer that is about to be served is to be audited.
+    pub(super) fn is_due(&self) -> bool {
+        self.every > 0
+            && (self.served.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(self.every)
+            && !self.is_busy.swap(true, Ordering::Relaxed)
+    }
+
+    /// Audits `kept`, which was served to `request`.
+    pub(super) async fn check(&self, served: &Served, router: Router, request: Request, kept: Arc<Kept<Finished>>) {
+        if let Some(age) = served.app.cache.clock().age() {
+            // How long ago the newest poll began: no answer served now is older than that.
+            metrics::histogram!("overlay_staleness_seconds").record(age);
+        }
+        let verdict = compare(served, router, request, &kept).await;
+        let outcome = match verdict {
+            Some(true) => "same",
+            Some(false) => "wrong",
+            None => "undecided",
+        };
+        metrics::counter!("overlay_audit_total", "outcome" => outcome).increment(1);
+        if verdict == Some(false) {
+            metrics::counter!("overlay_audit_wrong_total").increment(1);
+            tracing::error!("a kept answer differs from the database's, and no change was heard of: caches are wrong");
+        }
+        self.is_busy.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Whether the kept answer is the right one; `None` when it cannot be told.
+async fn compare(served: &Served, router: Router, mut request: Request, kept: &Kept<Finished>) -> Option<bool> {
+    request.extensions_mut().insert(As(Caller::audit()));
+    let Ok(mut response) = router.oneshot(request).await;
+    response.extensions_mut().remove::<Note>()?;
+    let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.ok()?;
+    if kept.answer.is(&body) {
+        return Some(true);
+    }
+    served.app.feed.reach(Consistency::Strong).await.ok()?;
+    if served.answers.is_good(kept) { Some(false) } else { None }
+}
+
+/// A request like the one that was answered.
+pub(super) fn again(parts: &axum::http::request::Parts, body: &Bytes) -> Request {
+    let mut request = Request::new(Body::from(body.clone()));
+    *request.method_mut() = match parts.method {
+        axum::http::Method::HEAD => axum::http::Method::GET,
+        ref method => method.clone(),
+    };
+    *request.uri_mut() = parts.uri.clone();
+    *request.headers_mut() = parts.headers.clone();
+    request.headers_mut().remove(super::caller::CONSISTENCY);
+    request
+}

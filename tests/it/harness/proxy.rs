@@ -1,0 +1,134 @@
+//! A proxy between the server and one of its stores, which can cut its connections, refuse new ones, or swallow what is sent.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// What the proxy does with what passes through it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Hands it on.
+    Open,
+    /// Keeps connections, and hands nothing on until it opens again.
+    BlackHole,
+    /// Ends every connection, and each new one at once.
+    Cut,
+}
+
+/// Where it leads.
+#[derive(Clone)]
+pub(crate) enum Target {
+    Unix(PathBuf),
+    Tcp(String),
+}
+
+/// A running proxy; dropping it ends it.
+pub(crate) struct Proxy {
+    pub(crate) port: u16,
+    mode: Arc<watch::Sender<Mode>>,
+    accepting: JoinHandle<()>,
+}
+
+impl Proxy {
+    pub(crate) async fn to(target: Target) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let mode = Arc::new(watch::Sender::new(Mode::Open));
+        let modes = mode.clone();
+        let accepting = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                if *modes.borrow() != Mode::Cut {
+                    tokio::spawn(connect(client, target.clone(), modes.subscribe()));
+                }
+            }
+        });
+        Self { port, mode, accepting }
+    }
+
+    /// Puts it before the PostgreSQL of `url`; answers the URL through it.
+    pub(crate) async fn before_postgres(url: &str) -> (Self, String) {
+        let parsed = url::Url::parse(url).expect("a URL");
+        let folder = parsed.query_pairs().find(|(name, _)| name == "host").map(|(_, value)| value.into_owned());
+        let port = parsed.port().unwrap_or(5432);
+        let target = match folder {
+            Some(folder) => Target::Unix(PathBuf::from(folder).join(format!(".s.PGSQL.{port}"))),
+            None => Target::Tcp(format!("{}:{port}", parsed.host_str().expect("a host"))),
+        };
+        let proxy = Self::to(target).await;
+        let mut through = parsed.clone();
+        through.set_query(Some("sslmode=disable"));
+        through.set_host(Some("127.0.0.1")).expect("a host");
+        through.set_port(Some(proxy.port)).expect("a port");
+        (proxy, through.to_string())
+    }
+
+    /// Puts it before the Redis of `url`; answers the URL through it.
+    pub(crate) async fn before_redis(url: &str) -> (Self, String) {
+        let path = url.split_once("://").map(|(_, path)| path.split('?').next().unwrap_or(path));
+        let proxy = match path.filter(|_| url.contains("unix")) {
+            Some(path) => Self::to(Target::Unix(path.into())).await,
+            None => Self::to(Target::Tcp(path.expect("an address").trim_end_matches('/').to_owned())).await,
+        };
+        let through = format!("redis://127.0.0.1:{}", proxy.port);
+        (proxy, through)
+    }
+
+    pub(crate) fn set(&self, mode: Mode) {
+        self.mode.send_replace(mode);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.set(Mode::Cut);
+        self.accepting.abort();
+    }
+}
+
+async fn connect(client: TcpStream, target: Target, modes: watch::Receiver<Mode>) {
+    let (from, to) = client.into_split();
+    match target {
+        Target::Unix(path) => {
+            if let Ok(server) = UnixStream::connect(path).await {
+                let (back, forth) = server.into_split();
+                pump(from, forth, back, to, modes).await;
+            }
+        }
+        Target::Tcp(address) => {
+            if let Ok(server) = TcpStream::connect(address).await {
+                let (back, forth) = server.into_split();
+                pump(from, forth, back, to, modes).await;
+            }
+        }
+    }
+}
+
+/// Both directions, until either ends or the proxy is cut.
+async fn pump(
+    from: impl AsyncRead + Unpin, forth: impl AsyncWrite + Unpin, back: impl AsyncRead + Unpin,
+    to: impl AsyncWrite + Unpin, mut modes: watch::Receiver<Mode>,
+) {
+    let cut = modes.clone();
+    let is_cut = async move { modes.wait_for(|mode| *mode == Mode::Cut).await.map(|_| ()) };
+    tokio::select! {
+        () = copy(from, forth, cut.clone()) => {}
+        () = copy(back, to, cut) => {}
+        _either = is_cut => {}
+    }
+}
+
+async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, mut modes: watch::Receiver<Mode>) {
+    let mut buffer = vec![0; 1 << 16];
+    while let Ok(size) = from.read(&mut buffer).await {
+        if size == 0 || modes.wait_for(|mode| *mode != Mode::BlackHole).await.is_err() {
+            return;
+        }
+        if to.write_all(&buffer[..size]).await.is_err() {
+            return;
+        }
+    }
+}
