@@ -14,7 +14,7 @@ use super::clock::{Clock, Epoch, History};
 use super::token::{Consistency, Token};
 use super::wake::{self, Wake};
 use crate::db;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 /// Most rows one poll reads. A gap longer than this raises the floor instead, so that a start is quick.
 const MAX_ROWS: usize = 200_000;
@@ -185,7 +185,14 @@ impl Feed {
         let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
         self.polls.fetch_add(1, Ordering::Relaxed);
         let at = Instant::now();
-        let outcome = match tokio::time::timeout(POLL_TIMEOUT, self.advance(connection)).await {
+        let advance = async {
+            match self.advance(connection).await {
+                // A connection that was cut meanwhile is found out by its first use; the second use is of another.
+                Err(error) if error.kind() == Kind::Unavailable => self.advance(connection).await,
+                outcome => outcome,
+            }
+        };
+        let outcome = match tokio::time::timeout(POLL_TIMEOUT, advance).await {
             Ok(outcome) => outcome,
             Err(_) => Err(Error::unavailable("a poll of the change feed took too long")),
         };

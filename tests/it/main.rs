@@ -7,6 +7,7 @@ mod cache;
 mod coherence;
 mod graphql;
 mod house;
+mod races;
 mod rest;
 mod schema;
 mod telemetry;

@@ -1,0 +1,78 @@
+//! A server process of its own.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::thread::JoinHandle;
+
+use super::wire::Wire;
+
+/// A running server.
+pub(super) struct Process {
+    child: Child,
+    address: String,
+    /// Reads the log to its end, so that the server never waits for us; answers it.
+    log: Option<JoinHandle<String>>,
+}
+
+impl Process {
+    /// Starts a server with these settings and the demo market.
+    pub(super) fn start(settings: &[(&str, &str)]) -> Self {
+        let folder = std::env::temp_dir().join(format!("overlay-it-{}", uuid::Uuid::new_v4().simple()));
+        std::fs::create_dir_all(&folder).expect("folder");
+        let binary = std::env::var("OVERLAY_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_overlay").to_owned());
+        let mut command = Command::new(binary);
+        command.args(["serve", "--seed-if-empty"]).current_dir(folder).env_clear();
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("OVERLAY_PORT", "0");
+        command.env("LOG_FILTER", "warn,overlay=info").envs(settings.iter().copied());
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts");
+        let mut log = BufReader::new(child.stderr.take().expect("piped"));
+        let address = address(&mut log).unwrap_or_else(|told| panic!("ended before it listened: {told}"));
+        let log = std::thread::spawn(move || {
+            let mut rest = String::new();
+            log.read_to_string(&mut rest).map_or_else(|e| e.to_string(), |_| rest)
+        });
+        Self { child, address, log: Some(log) }
+    }
+
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(super) async fn metrics(&self) -> String {
+        let mut wire = Wire::new(&self.address);
+        let answer = wire.ask("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("metrics");
+        String::from_utf8(answer.body).expect("text")
+    }
+
+    /// Ends it as an orchestrator would.
+    pub(super) fn terminate(mut self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("is there");
+        let status = self.child.wait().expect("ends");
+        let rest = self.log.take().expect("read").join().expect("reads");
+        assert!(status.success() && !rest.contains("panicked"), "{status}: {rest}");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Fails for one that has ended, which is as well.
+        let _ended = self.child.kill().and_then(|()| self.child.wait());
+    }
+}
+
+fn address(log: &mut BufReader<ChildStderr>) -> Result<String, String> {
+    let mut told = String::new();
+    loop {
+        let mut line = String::new();
+        if log.read_line(&mut line).expect("log") == 0 {
+            return Err(told);
+        }
+        let rest = line.split_once("listening on http://").map(|(_, rest)| rest);
+        if let Some(address) = rest.and_then(|rest| rest.split_whitespace().next()) {
+            return Ok(address.to_owned());
+        }
+        told += &line;
+    }
+}

@@ -1,0 +1,121 @@
+//! What has been committed, as those who committed it know.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use crate::harness::session;
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
+
+/// How many versions are raced for.
+pub(super) const KEYS: usize = 12;
+
+/// A version whose name counts its commits: `v<n>`.
+pub(super) struct Thing {
+    pub(super) id: String,
+    /// The last count whose commit was acknowledged.
+    pub(super) committed: AtomicU64,
+    /// The highest count that anybody tried to commit.
+    pub(super) attempted: AtomicU64,
+    /// Transaction ids and times of acknowledgement by count.
+    commits: Mutex<Vec<Option<(u64, Instant)>>>,
+}
+
+/// The versions raced for.
+pub(super) struct World {
+    pub(super) seed: u64,
+    pub(super) things: Vec<Thing>,
+    epoch: Mutex<String>,
+    stopped: AtomicBool,
+}
+
+impl World {
+    /// Takes the first versions of the market, all with count 0.
+    pub(super) async fn open(pg_url: &str, seed: u64) -> Self {
+        let session = session(pg_url).await;
+        let sql = format!("select version_id from assets order by 1 limit {KEYS}");
+        let rows = session.query_all_raw(Statement::from_string(DbBackend::Postgres, sql)).await.expect("query");
+        let things: Vec<Thing> = rows
+            .iter()
+            .map(|row| Thing {
+                id: row.try_get_by_index(0).expect("a text"),
+                committed: AtomicU64::new(0),
+                attempted: AtomicU64::new(0),
+                commits: Mutex::new(vec![None]),
+            })
+            .collect();
+        assert_eq!(things.len(), KEYS);
+        for thing in &things {
+            let sql =
+                format!("update assets set name = 'v0', dataset_id = 'd/raced' where version_id = '{}'", thing.id);
+            session.execute_unprepared(&sql).await.expect("update");
+        }
+        session.close().await.expect("close");
+        Self { seed, things, epoch: Mutex::default(), stopped: AtomicBool::new(false) }
+    }
+
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
+    /// The epoch that the servers told last.
+    pub(super) fn heard(&self, token: &str) {
+        if let Some((epoch, _)) = token.split_once('.') {
+            let mut known = self.epoch.lock().unwrap_or_else(PoisonError::into_inner);
+            if *known != epoch {
+                epoch.clone_into(&mut known);
+            }
+        }
+    }
+
+    /// How many commits were acknowledged.
+    pub(super) fn commits(&self) -> u64 {
+        self.things.iter().map(|thing| thing.committed.load(Ordering::SeqCst)).sum()
+    }
+
+    /// The token of a thing's last commit, and its count; `None` before there is one.
+    pub(super) fn token(&self, thing: &Thing) -> Option<(u64, String)> {
+        let count = thing.committed.load(Ordering::SeqCst);
+        let (xid, _) = thing.at(count)?;
+        let epoch = self.epoch.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (!epoch.is_empty()).then(|| (count, format!("{epoch}.{xid}")))
+    }
+}
+
+impl Thing {
+    /// Notes that the commit of `count` by transaction `xid` was acknowledged, or found done.
+    pub(super) fn acknowledged(&self, count: u64, xid: Option<u64>) {
+        let mut commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
+        let length = commits.len().max(count as usize + 1);
+        commits.resize(length, None);
+        commits[count as usize] = xid.map(|xid| (xid, Instant::now()));
+        drop(commits);
+        self.committed.fetch_max(count, Ordering::SeqCst);
+    }
+
+    /// Transaction and time of a commit.
+    pub(super) fn at(&self, count: u64) -> Option<(u64, Instant)> {
+        self.commits.lock().unwrap_or_else(PoisonError::into_inner).get(count as usize).copied().flatten()
+    }
+}
+
+/// A small generator (xorshift64*, Vigna 2016): the same numbers from the same seed.
+pub(super) struct Dice(u64);
+
+impl Dice {
+    pub(super) fn new(seed: u64, who: u64) -> Self {
+        Self((seed ^ who.wrapping_mul(0x9e37_79b9_7f4a_7c15)) | 1)
+    }
+
+    /// A number below `n`.
+    pub(super) fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % n
+    }
+}
