@@ -61,16 +61,15 @@ impl App {
         T: Send,
         F: for<'t> FnOnce(&'t Tx) -> BoxFuture<'t, Result<T>> + Send,
     {
-        let clock = self.cache.clock();
-        if !clock.is_trustworthy() {
+        if !self.cache.clock().is_trustworthy() {
             return Err(Error::unavailable("the database cannot be followed now: nothing was changed, try again"));
         }
         let (value, commit) = self.db.transact(name, work).await?;
         // Before the answer: whoever is told of the write must find it.
-        clock.committed(commit.xid, &commit.tags);
+        let token = self.feed.committed(&commit).await;
         self.cache.forget(commit.tags.iter().flat_map(|tag| entity_keys(tag)));
         self.feed.wake_others();
-        Ok((value, Token { epoch: clock.moment().epoch, xid: commit.xid }))
+        Ok((value, token))
     }
 }
 

@@ -75,6 +75,8 @@ pub struct Commit {
     pub xid: u64,
     /// The tags its statements logged.
     pub tags: Vec<String>,
+    /// The epoch it belongs to, as the change feed names it; empty when none has begun.
+    pub epoch: String,
 }
 
 /// How the connection pool stands.
@@ -298,13 +300,17 @@ impl Tx {
 
     async fn commit_facts(&self) -> Result<Commit> {
         const SQL: &str = "select pg_current_xact_id()::text as xid, \
-             coalesce(array_agg(distinct t), '{}') as tags \
-             from public.change_log, unnest(tags) t where xid = pg_current_xact_id()";
+             (select coalesce(array_agg(distinct t), '{}') from public.change_log, unnest(tags) t \
+              where xid = pg_current_xact_id()) as tags, \
+             (select tableoid::text || '.' || token::text || '.' || extract(epoch from pg_postmaster_start_time())::text \
+              from public.cache_epoch) as epoch";
         let row: Option<QueryResult> =
             observed(&self.statements, "db.commit_facts", self.tx.query_one_raw(statement(SQL, vec![]))).await?;
-        let row = row.ok_or_else(|| Error::internal("an aggregate answered no row"))?;
+        let row = row.ok_or_else(|| Error::internal("a row of constants is never absent"))?;
         let xid: String = row.try_get("", "xid")?;
-        Ok(Commit { xid: xid.parse().map_err(Error::internal)?, tags: row.try_get("", "tags")? })
+        let epoch: Option<String> = row.try_get("", "epoch")?;
+        let xid = xid.parse().map_err(Error::internal)?;
+        Ok(Commit { xid, tags: row.try_get("", "tags")?, epoch: epoch.unwrap_or_default() })
     }
 }
 

@@ -19,6 +19,9 @@ use super::tag::{self, EVERYTHING, Slots};
 pub struct Epoch(u128);
 
 impl Epoch {
+    /// The name of no epoch.
+    pub(super) const NONE: Self = Self(0);
+
     /// The epoch named by the cluster's system identifier, the database (and table) and the token in `cache_epoch`.
     pub fn new(system: &str, database: &str, token: &str) -> Self {
         let digest = Sha256::digest(format!("{system}/{database}/{token}"));
@@ -110,7 +113,7 @@ pub struct Clock {
 impl Clock {
     /// A clock that vouches for nothing until its feed has polled once.
     pub fn new(max_staleness: Duration) -> Self {
-        let nowhere = History::new(Epoch(0), "");
+        let nowhere = History::new(Epoch::NONE, "");
         nowhere.raise_floor(u64::MAX);
         Self {
             current: ArcSwap::from_pointee(nowhere),
@@ -181,12 +184,22 @@ impl Clock {
         1.0 - (1.0 - share).powi(i32::try_from(slots.len()).unwrap_or(i32::MAX))
     }
 
-    /// Raises the clock for a transaction that this process has just committed.
-    pub fn committed(&self, xid: u64, tags: &[String]) {
+    /// Raises the clock for a transaction that this process has just committed, in the epoch of this token. Answers the
+    /// epoch; `None` when it is not the one the clock is in, and then nothing is raised.
+    pub fn committed(&self, token: &str, xid: u64, tags: &[String]) -> Option<Epoch> {
         let history = self.current.load();
+        if history.token != token {
+            return None;
+        }
         for name in tags {
             history.raise(xid, name);
         }
+        Some(history.epoch)
+    }
+
+    /// Believes nothing cached until the next poll.
+    pub(super) fn distrust(&self) {
+        self.verified_ms.store(0, Ordering::Release);
     }
 
     /// Whether every change committed in `epoch` up to `xid` is known to be on the clock.
@@ -236,9 +249,9 @@ mod tests {
         let (clock, _) = clock_at(100);
         let moment = clock.moment();
         let asset = tags(&["asset:1"]);
-        clock.committed(99, &["asset:1".into()]);
+        clock.committed("7", 99, &["asset:1".into()]);
         assert!(clock.is_valid(moment, &asset));
-        clock.committed(100, &["asset:1".into()]);
+        clock.committed("7", 100, &["asset:1".into()]);
         assert!(!clock.is_valid(moment, &asset), "xid 100 was not below the horizon, so it may be missing");
     }
 
@@ -246,11 +259,11 @@ mod tests {
     fn wildcards_and_everything_reach_each_tag_of_their_kind() {
         let (clock, _) = clock_at(100);
         let moment = clock.moment();
-        clock.committed(100, &["assets:*".into()]);
+        clock.committed("7", 100, &["assets:*".into()]);
         assert!(!clock.is_valid(moment, &tags(&["assets@producer:1"])));
         assert!(!clock.is_valid(moment, &tags(&["assets"])));
         assert!(clock.is_valid(moment, &tags(&["asset:1"])));
-        clock.committed(100, &["*".into()]);
+        clock.committed("7", 100, &["*".into()]);
         assert!(!clock.is_valid(moment, &tags(&["asset:1"])));
         assert!(clock.is_valid(Moment { as_of: 101, ..moment }, &tags(&["asset:1"])));
     }

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use super::clock::{Clock, Epoch, History};
 use super::token::{Consistency, Token};
 use super::wake::{self, Wake};
-use crate::db;
+use crate::db::{self, Commit};
 use crate::error::{Error, Kind, Result};
 
 /// Most rows one poll reads. A gap longer than this raises the floor instead, so that a start is quick.
@@ -25,18 +25,24 @@ const POLL_TIMEOUT: Duration = Duration::from_secs(2);
 /// Reads from `$1` on (never below what is pruned), newest first; the horizon is on every row, and there is always one.
 const POLL: &str = "\
     select pg_snapshot_xmin(pg_current_snapshot())::text as horizon, \
-           pg_snapshot_xmax(pg_current_snapshot())::text as next, e.tableoid::text || '.' || e.token::text as token, \
+           pg_snapshot_xmax(pg_current_snapshot())::text as next, \
+           e.tableoid::text || '.' || e.token::text || '.' || extract(epoch from pg_postmaster_start_time())::text as token, \
            e.pruned_below::text as pruned_below, c.xid::text as xid, c.tags \
     from (select 1) as one \
     left join public.cache_epoch e on true \
     left join lateral (select xid, tags from public.change_log \
                        where xid >= $1::text::xid8 order by xid desc limit 200000) c on true";
 
+/// Begins a history. Nothing older than its beginning can be vouched for: a transaction that was prepared before a crash
+/// ends after it, and its note in the feed is gone.
+const BEGIN: &str = "insert into public.cache_epoch (pruned_below) \
+    values (pg_snapshot_xmax(pg_current_snapshot())) on conflict do nothing";
+
 /// Ends a history that is not this database's. A dump that was restored into a cluster with smaller transaction ids
 /// carries marks from a future that may never come, and nothing below them could be vouched for; one that was restored
 /// piece by piece may leave two tokens.
-const DISOWN: &str = "delete from public.cache_epoch; insert into public.cache_epoch default values; \
-    delete from public.change_log where xid >= pg_snapshot_xmax(pg_current_snapshot())";
+const DISOWN: &str = "delete from public.cache_epoch; insert into public.cache_epoch (pruned_below) \
+    values (pg_snapshot_xmax(pg_current_snapshot())); delete from public.change_log where xid >= pg_snapshot_xmax(pg_current_snapshot())";
 
 /// A database that was cloned from a template, or restored from a dump, carries its original's token: the identifiers of
 /// database and table tell them apart. The table's is read with each poll, since a restore may replace the tables under us.
@@ -132,6 +138,22 @@ impl Feed {
     /// Polls taken so far.
     pub fn polls(&self) -> u64 {
         self.polls.load(Ordering::Relaxed)
+    }
+
+    /// Takes a commit of this process to its clock, and answers the token that names it: from here on the process's reads
+    /// include the commit.
+    pub async fn committed(&self, commit: &Commit) -> Token {
+        let raise = || self.clock.committed(&commit.epoch, commit.xid, &commit.tags);
+        let mut epoch = raise();
+        if epoch.is_none() {
+            // History began anew and the clock does not know it yet: its old marks say nothing of this commit.
+            match self.catch_up().await {
+                Ok(()) => epoch = raise(),
+                Err(_) => self.clock.distrust(),
+            }
+        }
+        // No epoch is named by zeros: such a token is read as `strong`.
+        Token { epoch: epoch.unwrap_or(Epoch::NONE), xid: commit.xid }
     }
 
     /// Tells the other processes that something was committed: they poll now and not at their next interval. A hint,
@@ -271,13 +293,13 @@ async fn run(feed: std::sync::Weak<Feed>, connection: DatabaseConnection, config
 }
 
 /// What one statement saw.
-struct Polled {
-    horizon: u64,
+pub(super) struct Polled {
+    pub(super) horizon: u64,
     /// The snapshot's `xmax`: every transaction from it on was unfinished.
-    next: u64,
-    token: String,
-    pruned_below: u64,
-    changes: Vec<(u64, Vec<String>)>,
+    pub(super) next: u64,
+    pub(super) token: String,
+    pub(super) pruned_below: u64,
+    pub(super) changes: Vec<(u64, Vec<String>)>,
 }
 
 impl Polled {
@@ -290,9 +312,7 @@ impl Polled {
                 rows.iter().map(|r| PollRow::from_query_result(r, "")).collect::<Result<_, _>>()?;
             let first = rows.first().ok_or_else(|| Error::internal("the poll answered no row"))?;
             let (Some(token), Some(pruned_below)) = (first.token.clone(), &first.pruned_below) else {
-                connection
-                    .execute_unprepared("insert into public.cache_epoch default values on conflict do nothing")
-                    .await?;
+                connection.execute_unprepared(BEGIN).await?;
                 continue;
             };
             let is_torn = rows.iter().any(|row| row.token != first.token);
@@ -303,7 +323,8 @@ impl Polled {
                 .filter_map(|row| Some((row.xid?, row.tags?)))
                 .map(|(xid, tags)| Ok((number(&xid)?, tags)))
                 .collect::<Result<Vec<_>>>()?;
-            if is_torn || pruned_below > next || changes.iter().any(|(xid, _)| *xid >= next) {
+            // A next transaction below a horizon that was seen: the files are those of an earlier time.
+            if is_torn || next < from || pruned_below > next || changes.iter().any(|(xid, _)| *xid >= next) {
                 tracing::warn!(pruned_below, next, "the change feed holds another database's history: beginning anew");
                 connection.execute_unprepared(DISOWN).await?;
                 continue;
@@ -331,7 +352,7 @@ impl Polled {
 
     /// Raises the history's slots and floor, then publishes the horizon: a reader that sees the new horizon must see
     /// every change below it.
-    fn apply(&self, history: &History) {
+    pub(super) fn apply(&self, history: &History) {
         if self.pruned_below > history.horizon() {
             history.raise_floor(self.pruned_below);
         }

@@ -2,6 +2,8 @@
 
 mod clock;
 mod feed;
+#[cfg(test)]
+mod model;
 pub mod prune;
 mod tag;
 mod token;

@@ -15,7 +15,7 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(60);
 const LOCK: &str = "select 1 where pg_try_advisory_xact_lock(5717354853)";
 
 const RECORD: &str = "update public.cache_epoch set pruned_below = greatest(pruned_below, $1::text::xid8) \
-    where tableoid::text || '.' || token::text = $2";
+    where tableoid::text || '.' || token::text || '.' || extract(epoch from pg_postmaster_start_time())::text = $2";
 const DELETE: &str = "delete from public.change_log where xid < $1::text::xid8";
 
 /// Starts the pruner; it ends when the feed is dropped.

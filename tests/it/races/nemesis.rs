@@ -122,7 +122,6 @@ impl Nemesis {
             }
             let evil = round.swap_remove(dice.below(round.len() as u64) as usize);
             let at = begun.elapsed().as_secs_f32();
-            eprintln!("{at:6.1} s: evil {evil}");
             let name = self.evil(evil, &mut dice, pg_url).await;
             eprintln!("{at:6.1} s: {name}");
             done += 1;

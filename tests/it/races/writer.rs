@@ -25,7 +25,10 @@ async fn write(world: Arc<World>, pg_url: String, own: usize, of: usize) {
             None => match settle(&pg_url, &things).await {
                 Ok(session) => connection.insert(session),
                 // The database is away: the nemesis will bring it back.
-                Err(_) => continue,
+                Err(_) => {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                    continue;
+                }
             },
         };
         if step(session, &things, &mut dice).await.is_err() {
