@@ -12,7 +12,7 @@ use tower::make::Shared;
 
 use crate::app::App;
 use crate::cache::{Cache, Redis, RedisConfig};
-use crate::coherence::{Clock, Feed, prune};
+use crate::coherence::{Clock, Feed, Replicas, prune};
 use crate::config::Config;
 use crate::db::{self, Db};
 use crate::devstack::{self, DevStack, Options};
@@ -128,7 +128,8 @@ pub async fn furnish(config: &Config, database: &db::Config, redis: Option<&Redi
     let feed = Feed::start(database, config.feed, clock.clone()).await?;
     prune::start(db.clone(), &feed, config.feed_retention);
     let redis = redis.map(Redis::start).transpose()?;
-    let cache = Cache::new(clock, redis, config.cache.clone());
+    let replicas = Replicas::start(&config.replicas, clock.clone()).await?;
+    let cache = Cache::new(clock, replicas, redis, config.cache.clone());
     Ok(App::new(db, cache, feed, config.market.price_default_sats))
 }
 
@@ -166,6 +167,7 @@ impl Server {
             tracing::warn!("some requests were cut off");
         }
         self.app.feed.stop();
+        self.app.cache.replicas().close().await;
         self.app.db.clone().close().await;
     }
 }

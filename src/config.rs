@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::cache::{self, RedisConfig, Ttls};
-use crate::coherence::{self, Consistency};
+use crate::coherence::{self, Consistency, ReplicaConfig};
 use crate::db;
 
 mod parse;
@@ -52,7 +52,8 @@ pub const SETTINGS: &[Setting] = &[
     setting("PG_USER", "overlay", "a name", "with PG_HOST"),
     secret("PG_PASSWORD", "any text", "with PG_HOST"),
     setting("PG_SSL", "prefer", "disable, prefer, require, verify-ca or verify-full", "with PG_HOST"),
-    secret("PG_READ_URLS", "postgres:// URLs, separated by commas", "read replicas (checked, not yet used)"),
+    secret("PG_READ_URLS", "postgres:// URLs, separated by commas", "read replicas of PG_URL"),
+    setting("PG_READ_MAX_LAG_MS", "10000", "1 to 86400000", "a replica further behind is not read"),
     setting("PG_POOL_MIN", "2", "0 to 1000", "connections kept open"),
     setting("PG_POOL_MAX", "20", "1 to 1000, not below PG_POOL_MIN", "connections at most"),
     setting("SQL_TIMEOUT_MS", "5000", "10 to 600000", "longest time for one statement"),
@@ -207,6 +208,8 @@ pub struct Log {
 pub struct Config {
     /// PostgreSQL; `None` for a private one.
     pub database: Option<db::Config>,
+    /// Read replicas.
+    pub replicas: ReplicaConfig,
     /// Redis; `None` for a private one, or none.
     pub redis: Option<RedisConfig>,
     /// The cache.
@@ -262,7 +265,7 @@ impl Config {
         let database_sizes = database_sizes(&mut r);
         let url = r.text("PG_URL").or_else(|| r.pg_url_of_parts());
         r.check("PG_URL", |url| parse::has_scheme(url, &["postgres", "postgresql"]));
-        r.check("PG_READ_URLS", |urls| urls.split(',').all(|u| parse::has_scheme(u, &["postgres", "postgresql"])));
+        let replicas = replicas(&mut r, &database_sizes);
         let redis_timeout = r.ms("REDIS_TIMEOUT_MS", 1, 10_000);
         r.check("REDIS_URL", |url| parse::has_scheme(url, &["redis", "rediss", "redis+unix", "unix"]));
         let redis = r.text("REDIS_URL").map(|url| RedisConfig { url, timeout: redis_timeout });
@@ -276,6 +279,7 @@ impl Config {
         }
         let config = Self {
             database: url.map(|url| db::Config { url, ..database_sizes.clone() }),
+            replicas,
             redis,
             // Half for values, half for finished answers made of them.
             cache: cache::Config { memory_bytes: memory_mb << 19, ttls },
@@ -310,6 +314,16 @@ fn database_sizes(r: &mut Reader<'_>) -> db::Config {
         r.fault("PG_POOL_MAX");
     }
     sizes
+}
+
+fn replicas(r: &mut Reader<'_>, sizes: &db::Config) -> ReplicaConfig {
+    r.check("PG_READ_URLS", |urls| urls.split(',').all(|u| parse::has_scheme(u.trim(), &["postgres", "postgresql"])));
+    let urls = r.text("PG_READ_URLS").unwrap_or_default();
+    // Half of the time, so that the primary can be asked after a replica that is too slow.
+    let sizes = db::Config { statement_timeout: sizes.statement_timeout / 2, ..sizes.clone() };
+    let database = |url: &str| db::Config { url: url.to_owned(), ..sizes.clone() };
+    let databases = urls.split(',').map(str::trim).filter(|url| !url.is_empty()).map(database).collect();
+    ReplicaConfig { databases, max_lag: r.ms("PG_READ_MAX_LAG_MS", 1, 86_400_000) }
 }
 
 fn ttls(r: &mut Reader<'_>) -> Ttls {

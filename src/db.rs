@@ -1,4 +1,4 @@
-//! PostgreSQL: the pool, named statements, and transactions that say what they changed.
+//! PostgreSQL: the pool, named statements, transactions that say what they changed, and snapshots to read in.
 //!
 //! Every statement of the house passes through here, so that each has a name in traces and metrics and is counted.
 
@@ -8,12 +8,21 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, FromQueryResult,
-    QueryResult, Statement, TransactionTrait, Value,
+    AccessMode, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
+    FromQueryResult, IsolationLevel, QueryResult, Statement, TransactionTrait, Value,
 };
 use tracing::Instrument;
 
 use crate::error::{Error, Result};
+
+/// SQL over `cache_epoch` for the epoch's token. The start of the server belongs to it: an orderly stop leaves the unlogged
+/// tables as they are, and the files of an earlier time may be put in their place while it is down.
+macro_rules! epoch_token {
+    () => {
+        "cache_epoch.tableoid::text || '.' || cache_epoch.token::text || '.' || extract(epoch from pg_postmaster_start_time())::text"
+    };
+}
+pub(crate) use epoch_token;
 
 /// How to reach PostgreSQL.
 #[derive(Clone)]
@@ -48,6 +57,10 @@ impl Config {
 /// # Errors
 /// `unavailable` when PostgreSQL cannot be reached or refuses the login.
 pub async fn connect(config: &Config, name: &str, min: u32, max: u32) -> Result<DatabaseConnection> {
+    Ok(Database::connect(options(config, name, min, max)).await?)
+}
+
+fn options(config: &Config, name: &str, min: u32, max: u32) -> ConnectOptions {
     let timeout_ms = config.statement_timeout.as_millis().to_string();
     let mut options = ConnectOptions::new(&config.url);
     options
@@ -65,7 +78,7 @@ pub async fn connect(config: &Config, name: &str, min: u32, max: u32) -> Result<
             // statements are short, compiling them takes longer than running them.
             options.options([("statement_timeout", timeout_ms.as_str()), ("TimeZone", "UTC"), ("jit", "off")])
         });
-    Ok(Database::connect(options).await?)
+    options
 }
 
 /// What a committed transaction changed.
@@ -90,7 +103,35 @@ pub struct PoolStats {
     pub max: u32,
 }
 
-/// The primary database. Cheap to clone.
+tokio::task_local! {
+    /// Where statements outside of transactions are read, while a load runs on a replica.
+    static SNAPSHOT: Arc<Snapshot>;
+}
+
+/// One snapshot of a database, taken by its first statement: all that is read in it belongs to one moment.
+pub struct Snapshot {
+    // Dropped, it is rolled back on the way to the pool, which costs the reader no round trip.
+    tx: DatabaseTransaction,
+}
+
+impl Snapshot {
+    /// The first row of a statement, if any.
+    ///
+    /// # Errors
+    /// As [`Db::all`].
+    pub async fn one<T: FromQueryResult>(&self, sql: &str) -> Result<Option<T>> {
+        let row = self.tx.query_one_raw(statement(sql, vec![])).await?;
+        Ok(row.map(|row| T::from_query_result(&row, "")).transpose()?)
+    }
+
+    /// Runs `work`; whatever it reads with [`Db::all`] and [`Db::one`] is read in this snapshot. Transactions, and tasks that it
+    /// spawns, are not: they go to the primary.
+    pub async fn within<F: Future>(self, work: F) -> F::Output {
+        SNAPSHOT.scope(Arc::new(self), work).await
+    }
+}
+
+/// A database: the primary, or a replica to take snapshots of. Cheap to clone.
 #[derive(Clone)]
 pub struct Db {
     pool: DatabaseConnection,
@@ -108,6 +149,25 @@ impl Db {
         Ok(Self { pool, max: config.pool_max, statements: Arc::default() })
     }
 
+    /// A pool that connects when it is first used: a replica that is away is no reason not to start.
+    ///
+    /// # Errors
+    /// `unavailable` when the address cannot be read.
+    pub async fn lazy(config: &Config, name: &str) -> Result<Self> {
+        let mut options = options(config, name, 0, config.pool_max);
+        options.connect_lazy(true);
+        Ok(Self { pool: Database::connect(options).await?, max: config.pool_max, statements: Arc::default() })
+    }
+
+    /// Opens a snapshot.
+    ///
+    /// # Errors
+    /// As [`Self::all`].
+    pub async fn snapshot(&self) -> Result<Snapshot> {
+        let (level, mode) = (IsolationLevel::RepeatableRead, AccessMode::ReadOnly);
+        Ok(Snapshot { tx: self.pool.begin_with_config(Some(level), Some(mode)).await? })
+    }
+
     /// The pool itself, for the migrator.
     pub fn pool(&self) -> &DatabaseConnection {
         &self.pool
@@ -123,8 +183,13 @@ impl Db {
     /// # Errors
     /// `unavailable`, `timeout`, or `internal` when PostgreSQL refuses the statement.
     pub async fn all<T: FromQueryResult>(&self, name: &'static str, sql: &str, values: Vec<Value>) -> Result<Vec<T>> {
-        let read = || self.pool.query_all_raw(statement(sql, values.clone()));
-        let rows = self.observed(name, self.retried(name, read)).await?;
+        let rows = match SNAPSHOT.try_with(Arc::clone) {
+            Ok(snapshot) => self.observed(name, snapshot.tx.query_all_raw(statement(sql, values))).await?,
+            Err(_) => {
+                let read = || self.pool.query_all_raw(statement(sql, values.clone()));
+                self.observed(name, self.retried(name, read)).await?
+            }
+        };
         Ok(rows.iter().map(|row| T::from_query_result(row, "")).collect::<Result<_, _>>()?)
     }
 
@@ -152,8 +217,13 @@ impl Db {
     pub async fn one<T: FromQueryResult>(
         &self, name: &'static str, sql: &str, values: Vec<Value>,
     ) -> Result<Option<T>> {
-        let read = || self.pool.query_one_raw(statement(sql, values.clone()));
-        let row = self.observed(name, self.retried(name, read)).await?;
+        let row = match SNAPSHOT.try_with(Arc::clone) {
+            Ok(snapshot) => self.observed(name, snapshot.tx.query_one_raw(statement(sql, values))).await?,
+            Err(_) => {
+                let read = || self.pool.query_one_raw(statement(sql, values.clone()));
+                self.observed(name, self.retried(name, read)).await?
+            }
+        };
         Ok(row.map(|row| T::from_query_result(&row, "")).transpose()?)
     }
 
@@ -299,11 +369,14 @@ impl Tx {
     }
 
     async fn commit_facts(&self) -> Result<Commit> {
-        const SQL: &str = "select pg_current_xact_id()::text as xid, \
+        const SQL: &str = concat!(
+            "select pg_current_xact_id()::text as xid, \
              (select coalesce(array_agg(distinct t), '{}') from public.change_log, unnest(tags) t \
               where xid = pg_current_xact_id()) as tags, \
-             (select tableoid::text || '.' || token::text || '.' || extract(epoch from pg_postmaster_start_time())::text \
-              from public.cache_epoch) as epoch";
+             (select ",
+            epoch_token!(),
+            " from public.cache_epoch) as epoch"
+        );
         let row: Option<QueryResult> =
             observed(&self.statements, "db.commit_facts", self.tx.query_one_raw(statement(SQL, vec![]))).await?;
         let row = row.ok_or_else(|| Error::internal("a row of constants is never absent"))?;

@@ -139,4 +139,8 @@ fn describe() {
     describe_counter!("overlay_feed_epochs_total", "New epochs of the database's history");
     describe_gauge!("overlay_feed_lag_seconds", "Age of what the change feed has told");
     describe_gauge!("overlay_feed_horizon", "Transaction id below which everything is known");
+    describe_counter!("overlay_replica_loads_total", "Loads that a read replica might answer, by outcome");
+    describe_gauge!("overlay_replica_fit", "1 while the read replica is read");
+    describe_gauge!("overlay_replica_horizon_lag", "Transaction ids by which the read replica is behind");
+    describe_gauge!("overlay_replica_lag_seconds", "Time by which the read replica is behind");
 }

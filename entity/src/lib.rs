@@ -3,7 +3,7 @@
 //! Types and nullability equal the migrated schema; a drift test compares them. A row is the first of three shapes of a
 //! thing (row, noun, wire): nothing here is cached or answered as it is, so no entity derives serde or GraphQL traits.
 //! Enumerations are text here, because the database checks their values and the domain gives them meaning.
-//! `change_log` and `cache_epoch` have no entities: only the feed speaks to them, in SQL of its own.
+//! `change_log`, `cache_epoch` and `epoch_mark` have no entities: only the feed speaks to them, in SQL of its own.
 
 pub mod advisories;
 pub mod advisory_targets;

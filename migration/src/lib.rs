@@ -20,7 +20,7 @@ use crate::step::{Step, sql};
 pub struct Migrator;
 
 impl Migrator {
-    fn steps() -> [Step; 6] {
+    fn steps() -> [Step; 7] {
         [
             sql!("m0001_extensions_and_feed"),
             sql!("m0002_market"),
@@ -28,6 +28,7 @@ impl Migrator {
             sql!("m0004_lineage"),
             Step::new("m0005_triggers", triggers::install(triggers::COVERED), triggers::remove(triggers::COVERED)),
             sql!("m0006_imports"),
+            sql!("m0007_epoch_mark"),
         ]
     }
 

@@ -5,7 +5,7 @@
 //! make a read stale. Loads are coalesced: one flight a key, many passengers.
 //!
 //! - `key` names a value and fixes its type; `entry` is what is kept; `ttl` how long
-//! - `store/` memory and Redis; `flight` who is loading what; `read` puts them together
+//! - `store/` memory and Redis; `flight` who is loading what; `replica` loads that a standby answers; `read` puts them together
 //! - `outage` what is read while nothing can be verified
 //! - `ledger` what a request touched; `response` whole answers, kept as finished bytes
 
@@ -15,6 +15,7 @@ mod key;
 mod ledger;
 mod outage;
 mod read;
+mod replica;
 mod response;
 mod store;
 mod ttl;

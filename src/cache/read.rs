@@ -14,10 +14,11 @@ use super::flight::{Flight, Flights, Landing};
 use super::key::{Cached, Key};
 use super::ledger::{Ledger, Outcome};
 use super::outage::Outage;
+use super::replica;
 use super::store::memory::Memory;
 use super::store::redis::{Redis, Write};
 use super::ttl::{Kind, Ttls};
-use crate::coherence::{Clock, Moment, Slots, Tag, Tags};
+use crate::coherence::{Clock, Moment, Replicas, Slots, Tag, Tags};
 use crate::error::{Error, Result};
 
 /// Sizes and times of the cache.
@@ -37,6 +38,7 @@ pub struct Cache {
 
 pub(super) struct Inner {
     pub(super) clock: Arc<Clock>,
+    replicas: Arc<Replicas>,
     pub(super) memory: Memory,
     pub(super) redis: Option<Redis>,
     flights: Arc<Flights>,
@@ -53,12 +55,13 @@ impl<I, V, F> Load<I, V> for F where
 }
 
 impl Cache {
-    /// A cache over `clock`, with Redis when there is one.
-    pub fn new(clock: Arc<Clock>, redis: Option<Redis>, config: Config) -> Self {
+    /// A cache over `clock`, with Redis when there is one; what it misses is loaded from `replicas` where those are fresh.
+    pub fn new(clock: Arc<Clock>, replicas: Arc<Replicas>, redis: Option<Redis>, config: Config) -> Self {
         let memory = Memory::new(config.memory_bytes);
         Self {
             inner: Arc::new(Inner {
                 clock,
+                replicas,
                 memory,
                 redis,
                 flights: Arc::default(),
@@ -66,6 +69,11 @@ impl Cache {
                 outage: Outage::default(),
             }),
         }
+    }
+
+    /// The read replicas.
+    pub fn replicas(&self) -> &Replicas {
+        &self.inner.replicas
     }
 
     /// Redis, when there is one.
@@ -286,7 +294,16 @@ impl Inner {
             }
             Why::Refresh => vec![None; ids.len()],
         };
-        let missing: Vec<usize> = (0..ids.len()).filter(|i| landings[*i].is_none()).collect();
+        let mut missing: Vec<usize> = (0..ids.len()).filter(|i| landings[*i].is_none()).collect();
+        if !missing.is_empty() && !self.replicas.is_empty() {
+            let wanted = missing.iter().map(|i| ids[*i].clone()).collect();
+            if let Some((moment, loaded)) = replica::load(&self.replicas, wanted, &load).await {
+                for (index, loaded) in missing.iter().zip(loaded) {
+                    landings[*index] = loaded.map(|loaded| self.keep(&flight.legs()[*index].key, moment, loaded));
+                }
+                missing.retain(|i| landings[*i].is_none());
+            }
+        }
         if !missing.is_empty() {
             // The moment before the first query: whatever commits from here on may or may not be in the answer.
             let moment = self.clock.moment();

@@ -52,6 +52,16 @@ pub struct Moment {
     pub as_of: u64,
 }
 
+tokio::task_local! {
+    /// What the load that this task runs will include, where that is not what the clock says.
+    static MOMENT: Moment;
+}
+
+/// Runs a load that reads history as it was at `moment`: within it, [`Clock::moment`] answers that.
+pub(super) async fn at<F: Future>(moment: Moment, load: F) -> F::Output {
+    MOMENT.scope(moment, load).await
+}
+
 /// What is known of one epoch.
 pub(super) struct History {
     pub(super) epoch: Epoch,
@@ -141,6 +151,11 @@ impl Clock {
 
     /// The moment a load that begins now will include. Take it **before** the first query of the load.
     pub fn moment(&self) -> Moment {
+        MOMENT.try_with(|moment| *moment).unwrap_or_else(|_| self.newest())
+    }
+
+    /// The current epoch and the horizon of its newest poll.
+    pub(super) fn newest(&self) -> Moment {
         let history = self.current.load();
         Moment { epoch: history.epoch, as_of: history.horizon() }
     }

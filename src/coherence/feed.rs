@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use super::clock::{Clock, Epoch, History};
 use super::token::{Consistency, Token};
 use super::wake::{self, Wake};
-use crate::db::{self, Commit};
+use crate::db::{self, Commit, epoch_token};
 use crate::error::{Error, Kind, Result};
 
 /// Most rows one poll reads. A gap longer than this raises the floor instead, so that a start is quick.
@@ -23,15 +23,16 @@ const MAX_ROWS: usize = 200_000;
 const POLL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Reads from `$1` on (never below what is pruned), newest first; the horizon is on every row, and there is always one.
-const POLL: &str = "\
-    select pg_snapshot_xmin(pg_current_snapshot())::text as horizon, \
-           pg_snapshot_xmax(pg_current_snapshot())::text as next, \
-           e.tableoid::text || '.' || e.token::text || '.' || extract(epoch from pg_postmaster_start_time())::text as token, \
-           e.pruned_below::text as pruned_below, c.xid::text as xid, c.tags \
+const POLL: &str = concat!(
+    "select pg_snapshot_xmin(pg_current_snapshot())::text as horizon, \
+            pg_snapshot_xmax(pg_current_snapshot())::text as next, ",
+    epoch_token!(),
+    " as token, cache_epoch.pruned_below::text as pruned_below, c.xid::text as xid, c.tags \
     from (select 1) as one \
-    left join public.cache_epoch e on true \
+    left join public.cache_epoch on true \
     left join lateral (select xid, tags from public.change_log \
-                       where xid >= $1::text::xid8 order by xid desc limit 200000) c on true";
+                       where xid >= $1::text::xid8 order by xid desc limit 200000) c on true"
+);
 
 /// Begins a history. Nothing older than its beginning can be vouched for: a transaction that was prepared before a crash
 /// ends after it, and its note in the feed is gone.
@@ -48,6 +49,18 @@ const DISOWN: &str = "delete from public.cache_epoch; insert into public.cache_e
 /// database and table tell them apart. The table's is read with each poll, since a restore may replace the tables under us.
 const EPOCH: &str = "select (select system_identifier::text from pg_control_system()) as system, \
     (select oid::text from pg_database where datname = current_database()) as database";
+
+/// Copies the epoch's token into the log, for replicas to show. One statement, so that what is written into a server's log is
+/// that server's own token, wherever the connection leads by now.
+const MARK: &str = concat!(
+    "insert into public.epoch_mark (token, timeline) \
+     select own.token, own.timeline from (select ",
+    epoch_token!(),
+    " as token, ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer as timeline \
+     from public.cache_epoch) own \
+     where not exists (select from public.epoch_mark m where (m.token, m.timeline) = (own.token, own.timeline)) \
+     on conflict (\"only\") do update set token = excluded.token, timeline = excluded.timeline"
+);
 
 /// How often the feed polls.
 #[derive(Debug, Clone, Copy)]
@@ -249,6 +262,7 @@ impl Feed {
         // read from its beginning; should the epoch change again meanwhile, the next poll finds out.
         let polled = Polled::read(connection, 0).await?;
         let epoch = polled.epoch(connection, &known).await?;
+        connection.execute_unprepared(MARK).await?;
         let fresh = History::new(epoch, polled.token.as_str());
         polled.apply(&fresh);
         tracing::info!(%epoch, horizon = fresh.horizon(), "a new epoch of the database's history");

@@ -5,11 +5,13 @@ mod feed;
 #[cfg(test)]
 mod model;
 pub mod prune;
+mod replica;
 mod tag;
 mod token;
 mod wake;
 
 pub use clock::{Clock, Epoch, Moment};
 pub use feed::{Config, Feed};
+pub use replica::{Config as ReplicaConfig, Replicas, Stats as ReplicaStats, Verdict as ReplicaVerdict};
 pub use tag::{Slots, Tag, Tags};
 pub use token::{Consistency, Token};

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::feed::Feed;
-use crate::db::Db;
+use crate::db::{Db, epoch_token};
 use crate::error::Result;
 
 /// How often the horizon is sampled.
@@ -14,8 +14,11 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(60);
 /// The lock that elects the one that prunes; the number is arbitrary and ours.
 const LOCK: &str = "select 1 where pg_try_advisory_xact_lock(5717354853)";
 
-const RECORD: &str = "update public.cache_epoch set pruned_below = greatest(pruned_below, $1::text::xid8) \
-    where tableoid::text || '.' || token::text || '.' || extract(epoch from pg_postmaster_start_time())::text = $2";
+const RECORD: &str = concat!(
+    "update public.cache_epoch set pruned_below = greatest(pruned_below, $1::text::xid8) where ",
+    epoch_token!(),
+    " = $2"
+);
 const DELETE: &str = "delete from public.change_log where xid < $1::text::xid8";
 
 /// Starts the pruner; it ends when the feed is dropped.

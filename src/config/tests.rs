@@ -61,3 +61,13 @@ fn parts_make_a_url_and_old_names_work() {
     assert_eq!(url, "postgres://overlay:p%40ss%2Fword@db:5432/overlay?sslmode=prefer");
     assert_eq!(config.http.listen.port(), 9000);
 }
+
+#[test]
+fn replicas_have_half_the_time_for_a_statement() {
+    let config = read(&[("PG_READ_URLS", "postgres://a/x, postgresql://b/x"), ("SQL_TIMEOUT_MS", "3000")]);
+    let replicas = config.unwrap_or_else(|f| panic!("{f:?}")).replicas;
+    let urls: Vec<&str> = replicas.databases.iter().map(|d| d.url.as_str()).collect();
+    assert_eq!(urls, ["postgres://a/x", "postgresql://b/x"]);
+    assert!(replicas.databases.iter().all(|d| d.statement_timeout == Duration::from_millis(1_500)));
+    assert!(read(&[("PG_READ_URLS", "postgres://a/x,mysql://b/x")]).is_err());
+}

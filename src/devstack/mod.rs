@@ -46,12 +46,14 @@ pub struct Options {
     pub redis: bool,
     /// Whether a committed row survives a power cut. Only a database that nobody will miss may say no.
     pub durable: bool,
+    /// Make the data folder, when absent, as a standby of the server at this address; for tests of read replicas.
+    pub standby_of: Option<String>,
 }
 
 impl Options {
     /// Both servers, safe for data that somebody cares about.
     pub fn new(root: impl Into<PathBuf>) -> Options {
-        Options { root: root.into(), postgres: true, redis: true, durable: true }
+        Options { root: root.into(), postgres: true, redis: true, durable: true, standby_of: None }
     }
 }
 
@@ -78,7 +80,7 @@ impl DevStack {
         let root = fs::canonicalize(&o.root).at("resolve", &o.root)?;
         let mut lock = Lock::take(&root)?;
         let home = Home::settle(&root)?;
-        let postgres = if o.postgres { Some(Postgres::start(&home, found, o.durable).await?) } else { None };
+        let postgres = if o.postgres { Some(Postgres::start(&home, found, o).await?) } else { None };
         let redis = match &found.redis {
             Some(binary) if o.redis => Some(RedisServer::start_binary(&home, binary).await?),
             _ => None,

@@ -9,6 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::process::Command;
 
+use super::Options;
 use super::daemon::{self, Daemon};
 use super::error::{At, Error, last_lines};
 use super::find::Found;
@@ -42,13 +43,16 @@ pub(super) struct Postgres {
 }
 
 impl Postgres {
-    pub(super) async fn start(home: &Home, found: &Found, durable: bool) -> Result<Postgres, Error> {
+    pub(super) async fn start(home: &Home, found: &Found, o: &Options) -> Result<Postgres, Error> {
         let dir = home.dir("postgres")?;
         let data = dir.join("data");
         let bin = home.within_reach(found.postgres_for(&data)?).await?;
         clear_the_way(&data).await?;
         if !data.exists() {
-            create(home, &bin, &dir, &data).await?;
+            match &o.standby_of {
+                Some(primary) => copy(home, &bin, &dir, &data, primary).await?,
+                None => create(home, &bin, &dir, &data).await?,
+            }
         }
         let sockets = home.sockets(&dir, SOCKET)?;
         let mut command = Command::new(bin.join("postgres"));
@@ -56,7 +60,7 @@ impl Postgres {
         // A list of folders, so one with a comma must be quoted.
         let quoted = sockets.to_string_lossy().replace('"', "\"\"");
         command.arg("-c").arg(format!("unix_socket_directories=\"{quoted}\""));
-        for setting in SETTINGS.iter().chain(NOT_DURABLE.iter().filter(|_| !durable)) {
+        for setting in SETTINGS.iter().chain(NOT_DURABLE.iter().filter(|_| !o.durable)) {
             command.args(["-c", setting]);
         }
         let mut daemon = Daemon::spawn(home, "postgres", &mut command, FAST_SHUTDOWN)?;
@@ -119,6 +123,18 @@ async fn create(home: &Home, bin: &Path, dir: &Path, data: &Path) -> Result<(), 
     let mut single = Command::new(bin.join("postgres"));
     single.args(["--single", "-D"]).arg(&half).arg("postgres").env("LC_ALL", "C");
     run(home, "postgres --single", single.current_dir(dir), "CREATE DATABASE overlay;\n").await?;
+    fs::rename(&half, data).at("rename", &half)
+}
+
+/// Makes the cluster as a copy of a running one, which it follows from then on.
+async fn copy(home: &Home, bin: &Path, dir: &Path, data: &Path, primary: &str) -> Result<(), Error> {
+    let half = dir.join("data.new");
+    if half.exists() {
+        fs::remove_dir_all(&half).at("remove", &half)?;
+    }
+    let mut backup = Command::new(bin.join("pg_basebackup"));
+    backup.args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "--dbname", primary, "-D"]).arg(&half);
+    run(home, "pg_basebackup", backup.current_dir(dir), "").await?;
     fs::rename(&half, data).at("rename", &half)
 }
 

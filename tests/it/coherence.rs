@@ -4,6 +4,7 @@ mod covered;
 mod fresh;
 mod history;
 mod outage;
+mod replica;
 mod writes;
 
 pub(crate) use fresh::ASSET;

@@ -28,6 +28,15 @@ async fn metrics(State(served): State<Served>) -> Response {
     metrics::gauge!("overlay_feed_lag_seconds").set(clock.age().map_or(f64::INFINITY, |age| age.as_secs_f64()));
     metrics::gauge!("overlay_feed_horizon").set(clock.moment().as_of as f64);
     metrics::counter!("overlay_feed_polls_total").absolute(app.feed.polls());
+    let replicas = app.cache.replicas();
+    if !replicas.is_empty() {
+        let stats = replicas.stats();
+        let counts =
+            [("used", stats.used), ("fallback", stats.fallback), ("skipped", stats.skipped), ("error", stats.error)];
+        for (outcome, count) in counts {
+            metrics::counter!("overlay_replica_loads_total", "outcome" => outcome).absolute(count);
+        }
+    }
     let connected = app.cache.redis().is_some_and(|r| r.is_connected());
     metrics::gauge!("overlay_redis_connected").set(f64::from(u8::from(connected)));
     typed("text/plain; version=0.0.4; charset=utf-8", served.metrics.render())

@@ -28,6 +28,11 @@ impl Database {
         Self { url: with_database_name(&admin, &name), name, admin }
     }
 
+    /// A database that is there, on a server of the test's own.
+    pub(crate) fn at(url: &str) -> Self {
+        Self { name: String::new(), url: url.to_owned(), admin: url.to_owned() }
+    }
+
     pub(crate) async fn remove(&self) {
         let connection = connect(&self.admin).await;
         execute(&connection, &format!("drop database {} with (force)", self.name)).await;
