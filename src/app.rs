@@ -74,11 +74,11 @@ impl App {
 }
 
 /// The keys of what a tag names alone, deleted from Redis for people who look there; nothing rests on it.
-fn entity_keys(tag: &str) -> Vec<String> {
+fn entity_keys(tag: &str) -> Vec<Arc<str>> {
     match tag.split_once(':') {
         Some((_, "*")) | None => Vec::new(),
-        Some(("asset", id)) => vec![format!("cache:asset:{id}"), format!("cache:asset:{id}:manifest")],
-        Some((kind @ ("producer" | "policy" | "receipt"), id)) => vec![format!("cache:{kind}:{id}")],
+        Some(("asset", id)) => vec![format!("cache:asset:{id}").into(), format!("cache:asset:{id}:manifest").into()],
+        Some((kind @ ("producer" | "policy" | "receipt"), id)) => vec![format!("cache:{kind}:{id}").into()],
         Some(_) => Vec::new(),
     }
 }

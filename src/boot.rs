@@ -69,7 +69,7 @@ impl Stores {
         }
         let private_database = pg_url.map(|url| db::Config { url, ..config.database_sizes.clone() });
         let database = config.database.clone().or(private_database);
-        let private_redis = redis_url.map(|url| RedisConfig { url, timeout: config.redis_timeout });
+        let private_redis = redis_url.map(|url| RedisConfig { url, timeout: config.redis_timeout, tls: None });
         Ok(Self {
             database: database.ok_or_else(|| Error::unavailable("the private PostgreSQL has no address"))?,
             redis: config.redis.clone().or(private_redis),

@@ -13,126 +13,11 @@ use crate::coherence::{self, Consistency, ReplicaConfig};
 use crate::db;
 
 mod parse;
+mod redis;
+mod settings;
 
 use parse::Reader;
-
-/// One setting.
-#[derive(Debug)]
-pub struct Setting {
-    /// The environment variable.
-    pub name: &'static str,
-    /// Its value when it is not set; empty for none.
-    pub default: &'static str,
-    /// The accepted form.
-    pub form: &'static str,
-    /// What it does.
-    pub about: &'static str,
-    /// Whether its value must never be shown.
-    pub secret: bool,
-}
-
-const fn setting(name: &'static str, default: &'static str, form: &'static str, about: &'static str) -> Setting {
-    Setting { name, default, form, about, secret: false }
-}
-
-const fn secret(name: &'static str, form: &'static str, about: &'static str) -> Setting {
-    Setting { name, default: "", form, about, secret: true }
-}
-
-/// Every setting, in the order of `.env.example`.
-pub const SETTINGS: &[Setting] = &[
-    secret(
-        "PG_URL",
-        "postgres://user:password@host:port/database",
-        "PostgreSQL; without it and PG_HOST a private one is started",
-    ),
-    setting("PG_HOST", "", "a host name", "PostgreSQL's host, instead of PG_URL"),
-    setting("PG_PORT", "5432", "1 to 65535", "with PG_HOST"),
-    setting("PG_DATABASE", "overlay", "a name", "with PG_HOST"),
-    setting("PG_USER", "overlay", "a name", "with PG_HOST"),
-    secret("PG_PASSWORD", "any text", "with PG_HOST"),
-    setting("PG_SSL", "prefer", "disable, prefer, require, verify-ca or verify-full", "with PG_HOST"),
-    secret("PG_READ_URLS", "postgres:// URLs, separated by commas", "read replicas of PG_URL"),
-    setting("PG_READ_MAX_LAG_MS", "10000", "1 to 86400000", "a replica further behind is not read"),
-    setting("PG_POOL_MIN", "2", "0 to 1000", "connections kept open"),
-    setting("PG_POOL_MAX", "20", "1 to 1000, not below PG_POOL_MIN", "connections at most"),
-    setting("SQL_TIMEOUT_MS", "5000", "10 to 600000", "longest time for one statement"),
-    secret(
-        "REDIS_URL",
-        "redis://, rediss:// or redis+unix:// URL",
-        "Redis; without it a private one, or process memory alone",
-    ),
-    setting("OVERLAY_HOME", ".overlay", "a folder", "where private PostgreSQL and Redis keep their files"),
-    setting("REDIS_TIMEOUT_MS", "25", "1 to 10000", "longest wait for Redis; then PostgreSQL is asked"),
-    setting("USE_REDIS_BUNDLES", "true", "true or false", "whether bundles are kept in Redis"),
-    setting(
-        "CACHE_TTLS_JSON",
-        "{}",
-        "a JSON object of names and milliseconds",
-        "times to live; what is not named keeps its default",
-    ),
-    setting("CACHE_MEMORY_MB", "64", "0 to 1048576", "process memory for cached values and, by half, finished answers"),
-    setting("SWR_ENABLE", "true", "true or false", "serve values past their TTL while they are refreshed"),
-    setting("FEED_POLL_MS", "5", "1 to 1000", "pause between polls of the change feed while there is traffic"),
-    setting("FEED_RETENTION_SEC", "900", "60 to 86400", "how long changes are kept in the feed"),
-    setting(
-        "MAX_STALENESS_MS",
-        "1000",
-        "100 to 600000, at least twice FEED_POLL_MS",
-        "age of the feed above which caches are bypassed",
-    ),
-    setting(
-        "AUDIT_EVERY",
-        "1000",
-        "0 to 1000000000",
-        "one kept answer in so many is compared with PostgreSQL; 0 for none",
-    ),
-    setting("CONSISTENCY_DEFAULT", "bounded", "bounded or strong", "what a request without Overlay-Consistency gets"),
-    setting("OVERLAY_HOST", "127.0.0.1", "an IP address", "address to listen on"),
-    setting("OVERLAY_PORT", "8788", "0 to 65535", "port to listen on; PORT is read when this is not set"),
-    setting("BODY_SIZE_LIMIT", "256kb", "a size such as 262144, 256kb or 1mb, at most 64mb", "largest request body"),
-    setting("REQUEST_TIMEOUT_MS", "10000", "100 to 600000", "longest time for one request"),
-    setting("CORS_ORIGINS", "*", "* or origins separated by commas", "browser origins that may read"),
-    setting("BUNDLE_MAX_DEPTH", "8", "0 to 64", "deepest ancestry that is walked"),
-    setting("POLICY_MIN_CONFS", "1", "0 to 1000000", "confirmations a proof needs"),
-    setting("POLICY_DEFAULT_ID", "", "a policy's id", "policy used when none is named"),
-    setting("HEADERS_SOURCE", "", "a file or an http(s) URL", "block headers; HEADERS_FILE is the old name for a file"),
-    setting("PRICE_DEFAULT_SATS", "1234", "1 to 2100000000000000", "price where no rule applies, satoshis"),
-    setting("PRICE_QUOTE_TTL_SEC", "120", "1 to 86400", "how long a quote holds"),
-    setting("RECEIPT_TTL_SEC", "1800", "1 to 31536000", "how long a receipt holds"),
-    setting(
-        "PAY_SPLITS_JSON",
-        r#"{"overlay":0.05,"producer":0.95}"#,
-        "a JSON object of shares that add up to 1",
-        "who gets what",
-    ),
-    setting("PAY_STRICT", "true", "true or false", "whether outputs must match exactly"),
-    secret(
-        "PAY_PROVIDERS_JSON",
-        "a JSON list of objects with `type` (arc or mapi) and `url`",
-        "where payments are broadcast",
-    ),
-    setting("BROADCAST_MODE", "dryrun", "dryrun or live", "whether payments are broadcast"),
-    setting("OL_NAMESPACE", "overlay:dev", "1 to 200 characters", "namespace of our own lineage events"),
-    setting("OL_QUERY_MAX_DEPTH", "10", "1 to 100", "deepest lineage query"),
-    setting("OL_QUERY_CACHE_TTL_SEC", "", "0 to 2592000", "old name of the lineage TTL, in seconds"),
-    setting(
-        "RATE_LIMITS_JSON",
-        "{}",
-        "a JSON object of names and whole numbers",
-        "requests a minute (checked, not yet used)",
-    ),
-    setting("FEATURE_FLAGS_JSON", "{}", "a JSON object of names and true or false", "feature switches"),
-    secret("ADMIN_IDENTITY_KEYS", "compressed public keys (66 hex digits), separated by commas", "who may administer"),
-    secret("INGEST_API_KEYS", "keys of 16 to 200 characters, separated by commas", "who may send lineage events"),
-    setting("LOG_FORMAT", "text", "text or json", "form of the log on standard error"),
-    setting(
-        "LOG_FILTER",
-        "info,sqlx=warn,sea_orm_migration=warn",
-        "tracing directives, e.g. info,overlay=debug",
-        "what is logged",
-    ),
-];
+pub use settings::{SETTINGS, Setting};
 
 /// A fault in the settings.
 #[derive(Debug, PartialEq, Eq)]
@@ -267,8 +152,7 @@ impl Config {
         r.check("PG_URL", |url| parse::has_scheme(url, &["postgres", "postgresql"]));
         let replicas = replicas(&mut r, &database_sizes);
         let redis_timeout = r.ms("REDIS_TIMEOUT_MS", 1, 10_000);
-        r.check("REDIS_URL", |url| parse::has_scheme(url, &["redis", "rediss", "redis+unix", "unix"]));
-        let redis = r.text("REDIS_URL").map(|url| RedisConfig { url, timeout: redis_timeout });
+        let redis = redis::redis(&mut r, redis_timeout);
         let ttls = ttls(&mut r);
         let memory_mb: u64 = r.number("CACHE_MEMORY_MB", 0, 1_048_576);
         let feed = coherence::Config { busy: r.ms("FEED_POLL_MS", 1, 1_000), ..Default::default() };

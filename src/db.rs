@@ -15,6 +15,11 @@ use tracing::Instrument;
 
 use crate::error::{Error, Result};
 
+mod snapshot;
+
+use snapshot::SNAPSHOT;
+pub use snapshot::Snapshot;
+
 /// SQL over `cache_epoch` for the epoch's token. The start of the server belongs to it: an orderly stop leaves the unlogged
 /// tables as they are, and the files of an earlier time may be put in their place while it is down.
 macro_rules! epoch_token {
@@ -101,34 +106,6 @@ pub struct PoolStats {
     pub idle: usize,
     /// The limit.
     pub max: u32,
-}
-
-tokio::task_local! {
-    /// Where statements outside of transactions are read, while a load runs on a replica.
-    static SNAPSHOT: Arc<Snapshot>;
-}
-
-/// One snapshot of a database, taken by its first statement: all that is read in it belongs to one moment.
-pub struct Snapshot {
-    // Dropped, it is rolled back on the way to the pool, which costs the reader no round trip.
-    tx: DatabaseTransaction,
-}
-
-impl Snapshot {
-    /// The first row of a statement, if any.
-    ///
-    /// # Errors
-    /// As [`Db::all`].
-    pub async fn one<T: FromQueryResult>(&self, sql: &str) -> Result<Option<T>> {
-        let row = self.tx.query_one_raw(statement(sql, vec![])).await?;
-        Ok(row.map(|row| T::from_query_result(&row, "")).transpose()?)
-    }
-
-    /// Runs `work`; whatever it reads with [`Db::all`] and [`Db::one`] is read in this snapshot. Transactions, and tasks that it
-    /// spawns, are not: they go to the primary.
-    pub async fn within<F: Future>(self, work: F) -> F::Output {
-        SNAPSHOT.scope(Arc::new(self), work).await
-    }
 }
 
 /// A database: the primary, or a replica to take snapshots of. Cheap to clone.

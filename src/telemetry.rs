@@ -127,9 +127,13 @@ fn describe() {
     describe_counter!("overlay_sql_errors_total", "SQL statements that failed");
     describe_histogram!("overlay_redis_seconds", "Time for one call to Redis");
     describe_counter!("overlay_redis_faults_total", "Calls to Redis that failed; each was a miss");
-    describe_counter!("overlay_redis_writes_dropped_total", "Entries not written because too many were waiting");
+    describe_counter!("overlay_redis_writes_dropped_total", "Entries not written: too many waiting, or too large");
     describe_gauge!("overlay_redis_connected", "1 while there is a working connection to Redis");
     describe_counter!("overlay_cache_total", "Look-ups by kind, layer and outcome");
+    describe_counter!(
+        "overlay_cache_locks_total",
+        "Costly values by how they came about: built, found, impatient, alone"
+    );
     describe_gauge!("overlay_cache_memory_entries", "Entries in process memory");
     describe_gauge!("overlay_cache_memory_bytes", "Bytes they are taken to occupy");
     describe_gauge!("overlay_pool_connections", "PostgreSQL connections by state");

@@ -105,6 +105,9 @@ const FORMAT: u8 = 1;
 /// Most tags an entry from Redis may have before it is taken for garbage.
 const MAX_TAGS: usize = 100_000;
 
+/// Most bytes of an entry in Redis. More is not written, and not parsed when somebody else has written it.
+pub(super) const MAX_BYTES: usize = 8 << 20;
+
 /// A value as the JSON that Redis keeps.
 pub(super) fn data<V: Cached>(value: Option<&V>) -> Result<Vec<u8>> {
     serde_json::to_vec(&value).map_err(Error::internal)
@@ -130,6 +133,9 @@ pub(super) fn encode(key: &str, entry: &Entry, data: &[u8]) -> Result<Vec<u8>> {
 
 /// Reads an entry back. `None` for anything that is not exactly what [`encode`] writes for this key and a `V`.
 pub(super) fn decode<V: Cached>(key: &str, bytes: &[u8]) -> Option<Entry> {
+    if bytes.len() > MAX_BYTES {
+        return None;
+    }
     let end = bytes.iter().position(|b| *b == b'\n')?;
     let (head, data) = (&bytes[..end], &bytes[end + 1..]);
     let head: Head<'_> = serde_json::from_slice(head).ok()?;

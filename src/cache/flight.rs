@@ -103,6 +103,11 @@ impl Flight {
         &self.legs
     }
 
+    /// The leg of a flight that has just one.
+    pub(super) fn only_leg(&self) -> Option<&Leg> {
+        self.legs.first().filter(|_| self.legs.len() == 1)
+    }
+
     /// Hands the landings out; `landings` is in the order of [`Self::legs`].
     pub(super) fn land(self, landings: Vec<Landing>) {
         // Closed first: who finds a landing too old for it and boards again must not find this flight again.

@@ -19,13 +19,27 @@ pub trait Cached: Serialize + DeserializeOwned + Send + Sync + 'static {
 /// The name of one cached value of type `V`: the same text in memory and in Redis.
 pub struct Key<V> {
     text: Arc<str>,
+    lock: Option<Arc<str>>,
     value: PhantomData<fn() -> V>,
 }
 
 impl<V: Cached> Key<V> {
     /// A key by its full text, e.g. `cache:asset:<versionId>`.
     pub fn new(text: impl Into<Arc<str>>) -> Self {
-        Self { text: text.into(), value: PhantomData }
+        Self { text: text.into(), lock: None, value: PhantomData }
+    }
+
+    /// The key of a composite that costs much to build: of all processes that want it at a time, one builds it, holding
+    /// the lock `lock` in Redis, e.g. `cache:bundle:lock:<versionId>`. Only for keys that are asked for one by one: a
+    /// load of several keys takes no lock.
+    #[must_use]
+    pub fn built_under(self, lock: impl Into<Arc<str>>) -> Self {
+        Self { lock: Some(lock.into()), ..self }
+    }
+
+    /// The lock under which the value is built.
+    pub(super) fn lock(&self) -> Option<&Arc<str>> {
+        self.lock.as_ref()
     }
 
     /// The key's text.
@@ -36,7 +50,7 @@ impl<V: Cached> Key<V> {
 
 impl<V> Clone for Key<V> {
     fn clone(&self) -> Self {
-        Self { text: self.text.clone(), value: PhantomData }
+        Self { text: self.text.clone(), lock: self.lock.clone(), value: PhantomData }
     }
 }
 

@@ -5,14 +5,17 @@
 //! make a read stale. Loads are coalesced: one flight a key, many passengers.
 //!
 //! - `key` names a value and fixes its type; `entry` is what is kept; `ttl` how long
-//! - `store/` memory and Redis; `flight` who is loading what; `replica` loads that a standby answers; `read` puts them together
+//! - `store/` memory and Redis; `flight` who is loading what, `fly` where it is loaded from; `replica` loads that a standby answers; `read` puts them together
+//! - `lock` lets one process build what costs much, for all
 //! - `outage` what is read while nothing can be verified
 //! - `ledger` what a request touched; `response` whole answers, kept as finished bytes
 
 mod entry;
 mod flight;
+mod fly;
 mod key;
 mod ledger;
+mod lock;
 mod outage;
 mod read;
 mod replica;
@@ -25,5 +28,5 @@ pub use key::{Cached, Key, Params};
 pub use ledger::{Basis, Ledger, Outcome};
 pub use read::{Cache, Config};
 pub use response::{Answer, Digest, Kept, Responses};
-pub use store::redis::{Config as RedisConfig, Redis};
+pub use store::redis::{Config as RedisConfig, Redis, Tls as RedisTls};
 pub use ttl::{Kind, Ttls};

@@ -9,16 +9,15 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 use tracing::Instrument;
 
-use super::entry::{self, Age, Entry, Loaded};
-use super::flight::{Flight, Flights, Landing};
+use super::entry::{Age, Loaded};
+use super::flight::Flights;
 use super::key::{Cached, Key};
 use super::ledger::{Ledger, Outcome};
 use super::outage::Outage;
-use super::replica;
 use super::store::memory::Memory;
-use super::store::redis::{Redis, Write};
+use super::store::redis::Redis;
 use super::ttl::{Kind, Ttls};
-use crate::coherence::{Clock, Moment, Replicas, Slots, Tag, Tags};
+use crate::coherence::{Clock, Moment, Replicas, Slots, Tag};
 use crate::error::{Error, Result};
 
 /// Sizes and times of the cache.
@@ -38,7 +37,7 @@ pub struct Cache {
 
 pub(super) struct Inner {
     pub(super) clock: Arc<Clock>,
-    replicas: Arc<Replicas>,
+    pub(super) replicas: Arc<Replicas>,
     pub(super) memory: Memory,
     pub(super) redis: Option<Redis>,
     flights: Arc<Flights>,
@@ -81,6 +80,13 @@ impl Cache {
         self.inner.redis.as_ref()
     }
 
+    /// Deletes keys in Redis, soon or never. No read needs it: the clock refuses what is no longer true.
+    pub fn forget(&self, keys: impl IntoIterator<Item = Arc<str>>) {
+        if let Some(redis) = self.redis() {
+            redis.forget(keys);
+        }
+    }
+
     /// The clock that entries are checked against.
     pub fn clock(&self) -> &Arc<Clock> {
         &self.inner.clock
@@ -90,9 +96,6 @@ impl Cache {
     pub fn ttls(&self) -> &Ttls {
         &self.inner.ttls
     }
-
-    /// Deletes keys from Redis soon, or never: what is false is not served whether it is there or not.
-    pub fn forget(&self, _keys: impl IntoIterator<Item = String>) {}
 
     /// Entries and bytes held in memory.
     pub fn memory_size(&self) -> (usize, u64) {
@@ -226,7 +229,7 @@ impl Cache {
 
 /// Why a flight is flown.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Why {
+pub(super) enum Why {
     /// Nobody has the value in memory: Redis may.
     Miss,
     /// The value is old by age: only PostgreSQL has a younger one.
@@ -277,107 +280,11 @@ impl Inner {
         if let Some(flight) = flight {
             let ids = flight.legs().iter().map(|leg| ids[indices[leg.index]].clone()).collect();
             let (inner, load) = (self.clone(), load.clone());
+            let lock = flight.only_leg().and_then(|leg| keys[indices[leg.index]].lock().cloned());
             let span = tracing::info_span!("cache.load", kind = V::KIND.label(), keys = flight.legs().len());
-            tokio::spawn(async move { inner.fly(flight, ids, load, why).await }.instrument(span));
+            tokio::spawn(async move { inner.fly(flight, ids, load, why, lock).await }.instrument(span));
         }
         seats
-    }
-
-    async fn fly<I, V>(self: Arc<Self>, flight: Flight, ids: Vec<I>, load: impl Load<I, V>, why: Why)
-    where
-        I: Clone + Send + Sync + 'static,
-        V: Cached,
-    {
-        let mut landings: Vec<Option<Landing>> = match why {
-            Why::Miss => {
-                self.shared::<V>(&flight).await.into_iter().map(|e| e.map(|e| Ok((e, Outcome::Hit)))).collect()
-            }
-            Why::Refresh => vec![None; ids.len()],
-        };
-        let mut missing: Vec<usize> = (0..ids.len()).filter(|i| landings[*i].is_none()).collect();
-        if !missing.is_empty() && !self.replicas.is_empty() {
-            let wanted = missing.iter().map(|i| ids[*i].clone()).collect();
-            if let Some((moment, loaded)) = replica::load(&self.replicas, wanted, &load).await {
-                for (index, loaded) in missing.iter().zip(loaded) {
-                    landings[*index] = loaded.map(|loaded| self.keep(&flight.legs()[*index].key, moment, loaded));
-                }
-                missing.retain(|i| landings[*i].is_none());
-            }
-        }
-        if !missing.is_empty() {
-            // The moment before the first query: whatever commits from here on may or may not be in the answer.
-            let moment = self.clock.moment();
-            let wanted: Vec<I> = missing.iter().map(|i| ids[*i].clone()).collect();
-            let loaded = load(wanted).await.and_then(|loaded| {
-                if loaded.len() == missing.len() { Ok(loaded) } else { Err(Error::internal("a loader lost count")) }
-            });
-            match loaded {
-                Ok(loaded) => {
-                    for (index, loaded) in missing.iter().zip(loaded) {
-                        landings[*index] = Some(self.keep(&flight.legs()[*index].key, moment, loaded));
-                    }
-                }
-                Err(error) => missing.iter().for_each(|i| landings[*i] = Some(Err(error.clone()))),
-            }
-        }
-        flight.land(
-            landings.into_iter().map(|l| l.unwrap_or_else(|| Err(Error::internal("a leg was not flown")))).collect(),
-        );
-    }
-
-    /// What Redis has of the flight's keys, as far as it is valid.
-    async fn shared<V: Cached>(&self, flight: &Flight) -> Vec<Option<Arc<Entry>>> {
-        let Some(redis) = self.redis.as_ref().filter(|r| r.is_connected()) else {
-            return vec![None; flight.legs().len()];
-        };
-        let keys: Vec<&str> = flight.legs().iter().map(|leg| &*leg.key).collect();
-        let found = redis.get_many(&keys).await;
-        found.into_iter().zip(flight.legs()).map(|(bytes, leg)| self.believe::<V>(&leg.key, bytes)).collect()
-    }
-
-    /// Takes an entry from Redis if it can be read, is valid, and is not too old.
-    fn believe<V: Cached>(&self, key: &Arc<str>, bytes: Option<Vec<u8>>) -> Option<Arc<Entry>> {
-        let outcome = |label| count(V::KIND, "redis", label);
-        let Some(bytes) = bytes else {
-            outcome("miss");
-            return None;
-        };
-        let Some(entry) = entry::decode::<V>(key, &bytes) else {
-            outcome("garbage");
-            return None;
-        };
-        if !self.clock.is_valid(entry.moment, &entry.tags) {
-            outcome("invalid");
-            return None;
-        }
-        if entry.age(self.ttls.grace_ms()) != Age::Fresh {
-            outcome("expired");
-            return None;
-        }
-        outcome(if entry.is_negative() { "negative" } else { "hit" });
-        let entry = Arc::new(entry);
-        self.memory.put(key.clone(), entry.clone());
-        Some(entry)
-    }
-
-    /// Makes an entry of what was loaded and keeps it, if it can still be vouched for.
-    fn keep<V: Cached>(&self, key: &Arc<str>, moment: Moment, loaded: Loaded<V>) -> Landing {
-        let data = entry::data(loaded.value.as_ref())?;
-        let seed = u64::from_le_bytes(uuid::Uuid::new_v4().into_bytes()[..8].try_into().map_err(Error::internal)?);
-        let soft_ms = self.ttls.soft_ms(V::KIND, loaded.value.is_none(), seed);
-        let tags = Tags::new(loaded.tags);
-        let entry = Arc::new(Entry::new(moment, tags, soft_ms, loaded.value.map(Arc::new), data.len()));
-        // Also refuses a load that spans an epoch, and one that something changed under.
-        if self.clock.is_valid(entry.moment, &entry.tags) {
-            self.memory.put(key.clone(), entry.clone());
-            if let Some(redis) = &self.redis {
-                let bytes = entry::encode(key, &entry, &data)?;
-                redis.put(Write { key: key.clone(), bytes, ttl_ms: soft_ms + self.ttls.grace_ms() });
-            }
-        } else {
-            count(V::KIND, "load", "unkept");
-        }
-        Ok((entry, Outcome::Miss))
     }
 }
 

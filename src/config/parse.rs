@@ -143,6 +143,17 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The bytes of the file that is named, which must hold `mark`.
+    pub(super) fn pem(&mut self, name: &'static str, mark: &str) -> Option<Vec<u8>> {
+        let path = self.text(name)?;
+        match std::fs::read(path.trim()) {
+            Ok(bytes) if bytes.windows(mark.len()).any(|part| part == mark.as_bytes()) => return Some(bytes),
+            Ok(_) => self.fault_because(name, format!("{path:?} holds no PEM of the right kind (`{mark}`)")),
+            Err(cause) => self.fault_because(name, format!("{path:?} cannot be read: {cause}")),
+        }
+        None
+    }
+
     /// The URL that `PG_HOST` and its companions make; `None` without `PG_HOST`.
     pub(super) fn pg_url_of_parts(&mut self) -> Option<String> {
         let port: u16 = self.number("PG_PORT", 1, 65_535);

@@ -71,3 +71,31 @@ fn replicas_have_half_the_time_for_a_statement() {
     assert!(replicas.databases.iter().all(|d| d.statement_timeout == Duration::from_millis(1_500)));
     assert!(read(&[("PG_READ_URLS", "postgres://a/x,mysql://b/x")]).is_err());
 }
+
+#[test]
+fn certificates_are_read_and_what_is_wrong_with_them_is_told_by_name() {
+    let folder = std::env::temp_dir().join(format!("overlay-config-{}", uuid::Uuid::new_v4().simple()));
+    std::fs::create_dir_all(&folder).expect("folder");
+    let file = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).expect("a file");
+        path.to_str().expect("text").to_owned()
+    };
+    let (empty, key) = (file("empty.pem", "hunter2"), file("key.pem", "-----BEGIN PRIVATE KEY-----\nhunter2"));
+    let url = ("REDIS_URL", "rediss://u:hunter2@h");
+    let missing = folder.join("missing.pem").to_str().expect("text").to_owned();
+    let settings: [(&[(&str, &str)], &str); 6] = [
+        (&[url, ("REDIS_TLS_CA", &missing)], "REDIS_TLS_CA"),
+        (&[url, ("REDIS_TLS_CA", &empty)], "REDIS_TLS_CA"),
+        (&[url, ("REDIS_TLS_CERT", &key)], "REDIS_TLS_CERT"),
+        (&[url, ("REDIS_TLS_KEY", &empty)], "REDIS_TLS_KEY"),
+        (&[url, ("REDIS_TLS_KEY", &key)], "REDIS_TLS_KEY"),
+        (&[("REDIS_URL", "redis-sentinel://u:hunter2@h")], "REDIS_URL"),
+    ];
+    for (given, name) in settings {
+        let faults = read(given).err().expect("faults");
+        assert!(faults.iter().any(|f| f.name == name), "{given:?}: {faults:?}");
+        assert!(!format!("{faults:?}").contains("hunter2"), "{faults:?}");
+    }
+    std::fs::remove_dir_all(folder).expect("removed");
+}

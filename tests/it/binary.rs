@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::harness::with_database;
+use crate::harness::{private_redis, with_database};
 
 /// The binary with a clean environment, in a folder of its own, so that no `.env` of a checkout is read.
 fn overlay(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
@@ -55,12 +55,18 @@ struct Serving {
     child: Child,
     url: String,
     log: BufReader<std::process::ChildStderr>,
+    /// What the log has told so far.
+    told: String,
 }
 
 impl Serving {
     fn start(pg_url: &str) -> Self {
+        Self::start_with(pg_url, &[])
+    }
+
+    fn start_with(pg_url: &str, more: &[(&str, &str)]) -> Self {
         let mut command = overlay(&["serve", "--seed-if-empty"], &[("PG_URL", pg_url), ("OVERLAY_PORT", "0")]);
-        let mut child = command.stderr(Stdio::piped()).spawn().expect("starts");
+        let mut child = command.envs(more.iter().copied()).stderr(Stdio::piped()).spawn().expect("starts");
         let mut log = BufReader::new(child.stderr.take().expect("piped"));
         let (mut told, mut url) = (String::new(), None);
         while url.is_none() {
@@ -72,7 +78,19 @@ impl Serving {
             url = rest.and_then(|rest| rest.split_whitespace().next()).map(str::to_owned);
             told += &line;
         }
-        Self { child, url: url.expect("just found"), log }
+        Self { child, url: url.expect("just found"), log, told }
+    }
+
+    /// Its log up to a line with `words`.
+    fn told(&mut self, words: &str) -> &str {
+        while !self.told.contains(words) {
+            assert!(
+                self.log.read_line(&mut self.told).expect("log") > 0,
+                "it ended without a word of {words}: {}",
+                self.told
+            );
+        }
+        &self.told
     }
 
     /// Ends it as an orchestrator would; answers the rest of its log.
@@ -84,6 +102,13 @@ impl Serving {
         let status = self.child.wait().expect("ends");
         assert!(status.success(), "{status}: {rest}");
         rest
+    }
+}
+
+impl Drop for Serving {
+    /// A test that fails leaves no server behind.
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
     }
 }
 
@@ -103,6 +128,30 @@ async fn it_migrates_seeds_serves_without_redis_and_ends_in_order() {
         assert!(!rest.contains("panicked"), "{rest}");
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_refuses_our_password_is_told_without_it() {
+    let Some((redis, _folder)) = private_redis().await else { return };
+    let client = redis::Client::open(redis.url()).expect("a URL");
+    let mut session = client.get_multiplexed_async_connection().await.expect("Redis answers");
+    let user = ["SETUSER", "overlay", "on", ">another", "~*", "+@all"];
+    let () = redis::cmd("ACL").arg(&user).query_async(&mut session).await.expect("a user");
+    with_database(async |database| {
+        let url = format!("{}?user=overlay&pass=hunter2", redis.url());
+        let mut serving = Serving::start_with(&database.url, &[("REDIS_URL", &url), ("LOG_FILTER", "trace")]);
+        let told = serving.told("Redis cannot be reached").to_owned();
+        assert!(told.contains("authentication failed"), "the cause is told: {told}");
+        let mut seen = told;
+        for path in ["/health", "/health/db", "/metrics"] {
+            seen += &reqwest::get(format!("{}{path}", serving.url)).await.expect("answer").text().await.expect("text");
+        }
+        assert!(seen.contains("degraded") && seen.contains("redis:error"), "{seen}");
+        seen += &serving.terminate();
+        assert!(!seen.contains("hunter2"), "{seen}");
+    })
+    .await;
+    redis.stop().await.expect("stops");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,31 +1,35 @@
 //! Redis, the workbench that all processes share. Whatever goes wrong here is a miss, never an error.
 //!
-//! One multiplexed connection carries everything. It is taken from a small bb8 pool that pings on check-out, cloned,
+//! One multiplexed connection carries everything. It is taken from a small bb8 pool that checks it on check-out, cloned,
 //! and given back at once: holding a pool's guard for each call is five times slower. A supervisor replaces the clone
 //! when it breaks; while there is none, every call is a miss at once, which is the circuit breaker.
+//!
+//! - `address` what `REDIS_URL` may say: a server, a master that sentinels name, a cluster
+//! - `connect` makes connections to it
+//! - `write` changes that nobody waits for
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+mod address;
+mod connect;
+mod write;
+
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use bb8_redis::RedisConnectionManager;
-use redis::aio::MultiplexedConnection;
-use redis::{RedisResult, ToRedisArgs};
+use redis::{Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, ToRedisArgs};
 use tokio::sync::{Notify, mpsc};
 
+pub use address::{Config, Tls};
+pub(in crate::cache) use write::Write;
+
+use crate::cache::entry::MAX_BYTES;
 use crate::error::{Error, Result};
+use address::Address;
+use connect::{Cause, Connection, Dial};
+use write::Change;
 
-/// How to reach Redis.
-#[derive(Clone)]
-pub struct Config {
-    /// `redis://`, `rediss://` or `redis+unix://`; may hold a password, so it is never logged.
-    pub url: String,
-    /// Longest wait for an answer to one call.
-    pub timeout: Duration,
-}
-
-/// Longest wait for a connection or a ping.
+/// Longest wait for a connection or its check; making one may take longer, and is then found at the next attempt.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// Pause between attempts to connect.
@@ -34,52 +38,43 @@ const RETRY: Duration = Duration::from_millis(200);
 /// Time-outs in a row after which the connection is given up.
 const MAX_TIMEOUTS: u32 = 3;
 
-/// Writes that may wait; more are dropped, since a cache entry can always be built again.
-const QUEUE: usize = 4_096;
-
-/// Most writes in one pipeline.
-const BATCH: usize = 256;
-
-/// An entry to be written.
-pub(in crate::cache) struct Write {
-    pub(in crate::cache) key: Arc<str>,
-    pub(in crate::cache) bytes: Vec<u8>,
-    pub(in crate::cache) ttl_ms: u64,
-}
-
 struct Inner {
-    connection: ArcSwapOption<MultiplexedConnection>,
+    connection: ArcSwapOption<Connection>,
     broken: Notify,
     timeouts: AtomicU32,
     timeout: Duration,
+    /// Bytes of entries in the queue.
+    queued_bytes: AtomicUsize,
+    /// Whether a server that takes no writes means that the master is another one now.
+    has_sentinels: bool,
 }
 
 /// The shared store. Cheap to clone; the supervisor ends with the last clone.
 #[derive(Clone)]
 pub struct Redis {
     inner: Arc<Inner>,
-    writes: mpsc::Sender<Write>,
+    changes: mpsc::Sender<Change>,
 }
 
 impl Redis {
     /// Starts the supervisor. Does not wait for Redis: until it answers, every call is a miss.
     ///
     /// # Errors
-    /// `bad-request` when the URL is not one.
+    /// `bad-request` when the URL or the certificates cannot be used.
     pub fn start(config: &Config) -> Result<Self> {
-        let manager = RedisConnectionManager::new(config.url.as_str())
-            // The cause may quote the URL, and with it a password.
-            .map_err(|_| Error::invalid("REDIS_URL is not a Redis URL"))?;
+        let address = Address::parse(config)?;
         let inner = Arc::new(Inner {
             connection: ArcSwapOption::empty(),
             broken: Notify::new(),
             timeouts: AtomicU32::new(0),
             timeout: config.timeout,
+            queued_bytes: AtomicUsize::new(0),
+            has_sentinels: matches!(address, Address::Sentinel { .. }),
         });
-        let (writes, queue) = mpsc::channel(QUEUE);
-        tokio::spawn(supervise(Arc::downgrade(&inner), manager));
-        tokio::spawn(write(Arc::downgrade(&inner), queue));
-        Ok(Self { inner, writes })
+        let (changes, queue) = mpsc::channel(write::QUEUE);
+        tokio::spawn(supervise(Arc::downgrade(&inner), Dial { address, timeout: config.timeout }));
+        tokio::spawn(write::write(Arc::downgrade(&inner), queue));
+        Ok(Self { inner, changes })
     }
 
     /// Whether there is a connection that is not known to be broken.
@@ -109,19 +104,55 @@ impl Redis {
 
     /// Queues a write. It happens soon, later, or never; nobody waits for it.
     pub(in crate::cache) fn put(&self, write: Write) {
-        if self.is_connected() && self.writes.try_send(write).is_err() {
+        self.queue(Change::Put(write));
+    }
+
+    /// Queues deletes, as good or bad as writes and in order with them. For people who look with `redis-cli`: no read
+    /// believes an entry for its being there.
+    pub(in crate::cache) fn forget(&self, keys: impl IntoIterator<Item = Arc<str>>) {
+        keys.into_iter().for_each(|key| self.queue(Change::Forget(key)));
+    }
+
+    /// Takes the lock `key` for `ttl`, if it is free: whether it was. `None` when Redis does not say.
+    pub(in crate::cache) async fn lock(&self, key: &str, token: &str, ttl: Duration) -> Option<bool> {
+        let set = redis::cmd("SET").arg(key).arg(token).arg("NX").arg("PX").arg(ttl.as_millis() as u64).take();
+        self.inner.call::<Option<String>>("lock", set).await.map(|ok| ok.is_some())
+    }
+
+    /// Lets the lock go if it still holds `token`, after all that was put before.
+    pub(in crate::cache) fn release(&self, key: Arc<str>, token: String) {
+        self.queue(Change::Release { key, token });
+    }
+
+    fn queue(&self, change: Change) {
+        if !self.is_connected() {
+            return;
+        }
+        let bytes = change.bytes();
+        let waiting = self.inner.queued_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        // An entry that no process would read back (`entry::decode`) is not written either.
+        let fits = bytes <= MAX_BYTES && waiting <= write::QUEUE_BYTES;
+        if !fits || self.changes.try_send(change).is_err() {
+            self.inner.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
             metrics::counter!("overlay_redis_writes_dropped_total").increment(1);
         }
     }
 }
 
 impl Inner {
-    async fn call<T: redis::FromRedisValue>(&self, name: &'static str, command: redis::Cmd) -> Option<T> {
+    async fn call<T: redis::FromRedisValue>(&self, name: &'static str, command: Cmd) -> Option<T> {
         let mut connection = self.connection()?;
         self.observed(name, command.query_async(&mut connection)).await
     }
 
-    fn connection(&self) -> Option<MultiplexedConnection> {
+    /// Sends commands whose order does not matter and whose answers nobody needs.
+    async fn send(&self, name: &'static str, commands: Vec<Cmd>) {
+        if let Some(connection) = self.connection().filter(|_| !commands.is_empty()) {
+            let _counted: Option<()> = self.observed(name, connection.send(commands)).await;
+        }
+    }
+
+    fn connection(&self) -> Option<Connection> {
         self.connection.load().as_deref().cloned()
     }
 
@@ -136,8 +167,7 @@ impl Inner {
                 return Some(value);
             }
             Ok(Err(error)) => {
-                // An answer that Redis gave on purpose (wrong type, out of memory) says that the connection works.
-                if error.is_io_error() || error.is_connection_dropped() {
+                if self.is_lost(&error) {
                     self.give_up();
                 }
                 "error"
@@ -153,6 +183,16 @@ impl Inner {
         None
     }
 
+    /// An answer that Redis gave on purpose (wrong type, out of memory) says that the connection works.
+    fn is_lost(&self, error: &RedisError) -> bool {
+        match error.kind() {
+            // The last two are a cluster's, of which a part is away.
+            ErrorKind::Io | ErrorKind::Client | ErrorKind::ClusterConnectionNotFound => true,
+            ErrorKind::Server(ServerErrorKind::ReadOnly) => self.has_sentinels,
+            _ => false,
+        }
+    }
+
     fn give_up(&self) {
         if self.connection.swap(None).is_some() {
             self.broken.notify_one();
@@ -161,17 +201,23 @@ impl Inner {
 }
 
 /// Keeps a working connection in place, for as long as anybody uses the store.
-async fn supervise(inner: std::sync::Weak<Inner>, manager: RedisConnectionManager) {
+async fn supervise(inner: Weak<Inner>, dial: Dial) {
+    let cause = Cause::default();
     let pool = bb8::Pool::builder()
         .max_size(2)
         .connection_timeout(CONNECT_TIMEOUT)
         .test_on_check_out(true)
-        .build_unchecked(manager);
+        .error_sink(Box::new(cause.clone()))
+        .build_unchecked(dial);
     let mut reported = false;
     while let Some(store) = inner.upgrade() {
         if store.connection.load().is_some() {
             // Wakes now and then to notice that the store was dropped.
-            let _elapsed = tokio::time::timeout(Duration::from_secs(1), store.broken.notified()).await;
+            if tokio::time::timeout(Duration::from_secs(1), store.broken.notified()).await.is_ok() {
+                drop(store);
+                // A connection that passes its check and fails its calls must not come back all the time.
+                tokio::time::sleep(RETRY).await;
+            }
             continue;
         }
         match pool.get().await {
@@ -184,27 +230,12 @@ async fn supervise(inner: std::sync::Weak<Inner>, manager: RedisConnectionManage
             Err(_) => {
                 if !reported {
                     reported = true;
-                    tracing::warn!("Redis cannot be reached: reads go to PostgreSQL until it answers");
+                    let cause = cause.take();
+                    tracing::warn!(cause, "Redis cannot be reached: reads go to PostgreSQL until it answers");
                 }
                 drop(store);
                 tokio::time::sleep(RETRY).await;
             }
         }
-    }
-}
-
-/// Writes what is queued, as much as is there in one pipeline.
-async fn write(inner: std::sync::Weak<Inner>, mut queue: mpsc::Receiver<Write>) {
-    let mut batch = Vec::with_capacity(BATCH);
-    while queue.recv_many(&mut batch, BATCH).await > 0 {
-        let Some(store) = inner.upgrade() else { return };
-        if let Some(mut connection) = store.connection() {
-            let mut pipe = redis::pipe();
-            for write in batch.drain(..) {
-                pipe.cmd("SET").arg(&*write.key).arg(write.bytes).arg("PX").arg(write.ttl_ms.max(1)).ignore();
-            }
-            let _counted: Option<()> = store.observed("set", pipe.query_async(&mut connection)).await;
-        }
-        batch.clear();
     }
 }

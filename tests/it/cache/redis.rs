@@ -12,7 +12,7 @@ pub(super) async fn session(url: &str) -> redis::aio::MultiplexedConnection {
     client.get_multiplexed_async_connection().await.expect("Redis answers")
 }
 
-async fn keys(session: &mut redis::aio::MultiplexedConnection) -> Vec<String> {
+pub(super) async fn keys(session: &mut redis::aio::MultiplexedConnection) -> Vec<String> {
     redis::cmd("KEYS").arg("*").query_async(session).await.expect("keys")
 }
 
@@ -31,7 +31,7 @@ pub(super) async fn appearing(session: &mut redis::aio::MultiplexedConnection, p
 }
 
 /// Waits until the background writer has put `wanted` keys there.
-async fn filled(session: &mut redis::aio::MultiplexedConnection, wanted: usize) -> Vec<String> {
+pub(super) async fn filled(session: &mut redis::aio::MultiplexedConnection, wanted: usize) -> Vec<String> {
     let full = async {
         loop {
             let found = keys(session).await;
@@ -44,7 +44,7 @@ async fn filled(session: &mut redis::aio::MultiplexedConnection, wanted: usize) 
     tokio::time::timeout(std::time::Duration::from_secs(20), full).await.expect("Redis is filled")
 }
 
-async fn names(app: &TestApp) -> Vec<Value> {
+pub(super) async fn names(app: &TestApp) -> Vec<Value> {
     let listing = app.json("/listings?limit=20").await;
     listing["items"].as_array().expect("items").iter().map(|item| item["name"].clone()).collect()
 }

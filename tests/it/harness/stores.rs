@@ -88,7 +88,7 @@ fn with_database_name(url: &str, name: &str) -> String {
 }
 
 /// Whether a machine without Redis is fine: the tests that need it are then told on standard error and end.
-fn redis_is_optional() -> bool {
+pub(super) fn redis_is_optional() -> bool {
     std::env::var_os("OVERLAY_TEST_REQUIRE_REDIS").is_none()
 }
 

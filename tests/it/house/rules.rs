@@ -35,7 +35,7 @@ const KEPT: [(&[&str], &[&str], &str); 5] = [
     ),
     (
         &["sea_orm", "sqlx"],
-        &["*/store.rs", "db.rs", "coherence/feed.rs", "coherence/wake.rs", "error.rs"],
+        &["*/store.rs", "db.rs", "db/", "coherence/feed.rs", "coherence/wake.rs", "error.rs"],
         "sea_orm lives in store.rs files, db.rs, coherence/{feed,wake}.rs and error.rs",
     ),
     (&["redis", "bb8", "bb8_redis"], &["cache/store/"], "redis lives in cache/store"),
