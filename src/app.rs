@@ -77,7 +77,7 @@ impl App {
 fn entity_keys(tag: &str) -> Vec<Arc<str>> {
     match tag.split_once(':') {
         Some((_, "*")) | None => Vec::new(),
-        Some(("asset", id)) => vec![format!("cache:asset:{id}").into(), format!("cache:asset:{id}:manifest").into()],
+        Some(("asset", id)) => ["", ":parents", ":manifest"].map(|of| format!("cache:asset:{id}{of}").into()).to_vec(),
         Some((kind @ ("producer" | "policy" | "receipt"), id)) => vec![format!("cache:{kind}:{id}").into()],
         Some(_) => Vec::new(),
     }

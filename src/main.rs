@@ -104,6 +104,10 @@ enum Import {
     },
 }
 
+/// Reads are made of many small, short-lived pieces; the C library's allocator took a fifth of a miss's time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // Four times the default stack: a query's parser and executor call themselves for each level of nesting, which is

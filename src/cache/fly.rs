@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::counts::{Look, count};
 use super::entry::{self, Age, Entry, Loaded};
 use super::flight::{Flight, Landing};
 use super::key::Cached;
 use super::ledger::Outcome;
 use super::lock::{self, Turn};
-use super::read::{Inner, Load, Why, count};
+use super::read::{Inner, Load, Why};
 use super::replica;
 use super::store::redis::Write;
 use crate::coherence::{Moment, Tags};
@@ -77,24 +80,24 @@ impl Inner {
 
     /// Takes an entry from Redis if it can be read, is valid, and is not too old.
     fn believe<V: Cached>(&self, key: &Arc<str>, bytes: Option<Vec<u8>>) -> Option<Arc<Entry>> {
-        let outcome = |label| count(V::KIND, "redis", label);
+        let outcome = |look| count(V::KIND, look);
         let Some(bytes) = bytes else {
-            outcome("miss");
+            outcome(Look::RedisMiss);
             return None;
         };
         let Some(entry) = entry::decode::<V>(key, &bytes) else {
-            outcome("garbage");
+            outcome(Look::RedisGarbage);
             return None;
         };
         if !self.clock.is_valid(entry.moment, &entry.tags) {
-            outcome("invalid");
+            outcome(Look::RedisInvalid);
             return None;
         }
         if entry.age(self.ttls.grace_ms()) != Age::Fresh {
-            outcome("expired");
+            outcome(Look::RedisExpired);
             return None;
         }
-        outcome(if entry.is_negative() { "negative" } else { "hit" });
+        outcome(if entry.is_negative() { Look::RedisNegative } else { Look::RedisHit });
         let entry = Arc::new(entry);
         self.memory.put(key.clone(), entry.clone());
         Some(entry)
@@ -103,7 +106,8 @@ impl Inner {
     /// Makes an entry of what was loaded and keeps it, if it can still be vouched for.
     pub(super) fn keep<V: Cached>(&self, key: &Arc<str>, moment: Moment, loaded: Loaded<V>) -> Landing {
         let data = entry::data(loaded.value.as_ref())?;
-        let seed = u64::from_le_bytes(uuid::Uuid::new_v4().into_bytes()[..8].try_into().map_err(Error::internal)?);
+        // Entries written together, and one entry written by several processes, do not end together.
+        let seed = xxh3_64_with_seed(key.as_bytes(), entry::now_ms());
         let soft_ms = self.ttls.soft_ms(V::KIND, loaded.value.is_none(), seed);
         let tags = Tags::new(loaded.tags);
         let entry = Arc::new(Entry::new(moment, tags, soft_ms, loaded.value.map(Arc::new), data.len()));
@@ -115,7 +119,7 @@ impl Inner {
                 redis.put(Write { key: key.clone(), bytes, ttl_ms: soft_ms + self.ttls.grace_ms() });
             }
         } else {
-            count(V::KIND, "load", "unkept");
+            count(V::KIND, Look::LoadUnkept);
         }
         Ok((entry, Outcome::Miss))
     }

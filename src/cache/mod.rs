@@ -10,6 +10,7 @@
 //! - `outage` what is read while nothing can be verified
 //! - `ledger` what a request touched; `response` whole answers, kept as finished bytes
 
+mod counts;
 mod entry;
 mod flight;
 mod fly;

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::counts::{Look, count};
 use super::entry::{self, Age, Entry, Loaded, now_ms};
 use super::key::{Cached, Key};
 use super::ledger::{Ledger, Outcome};
-use super::read::{Inner, Load, count, wrong_type};
+use super::read::{Inner, Load, wrong_type};
 use crate::error::{Error, Kind as Fault, Result};
 
 /// Longest wait for PostgreSQL where a cached value could be served instead.
@@ -126,13 +127,13 @@ impl Inner {
     fn serve<V: Cached>(
         &self, ledger: &Ledger, known: Vec<Arc<Entry>>, keys: &[&Key<V>],
     ) -> Result<Vec<Option<Arc<V>>>> {
-        count(V::KIND, "load", "unverified");
+        count(V::KIND, Look::LoadUnverified);
         ledger.unverified();
         known.iter().zip(keys).map(|(entry, key)| entry.value().map_err(|()| wrong_type(key))).collect()
     }
 
     fn fresh<V: Cached>(&self, ledger: &Ledger, loaded: Vec<Loaded<V>>) -> Vec<Option<Arc<V>>> {
-        count(V::KIND, "load", "bypass");
+        count(V::KIND, Look::LoadBypass);
         ledger.live(Outcome::Miss);
         loaded.into_iter().map(|l| l.value.map(Arc::new)).collect()
     }

@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 use tracing::Instrument;
 
+use super::counts::{Look, count};
 use super::entry::{Age, Loaded};
 use super::flight::Flights;
 use super::key::{Cached, Key};
@@ -16,7 +17,7 @@ use super::ledger::{Ledger, Outcome};
 use super::outage::Outage;
 use super::store::memory::Memory;
 use super::store::redis::Redis;
-use super::ttl::{Kind, Ttls};
+use super::ttl::Ttls;
 use crate::coherence::{Clock, Moment, Replicas, Slots, Tag};
 use crate::error::{Error, Result};
 
@@ -240,25 +241,25 @@ impl Inner {
     /// A valid entry in memory.
     fn remembered<V: Cached>(&self, key: &Key<V>, ledger: &Ledger) -> Option<(Option<Arc<V>>, Age)> {
         let Some(entry) = self.memory.get(key.text()) else {
-            count(V::KIND, "memory", "miss");
+            count(V::KIND, Look::MemoryMiss);
             return None;
         };
         if !self.clock.is_valid(entry.moment, &entry.tags) {
-            count(V::KIND, "memory", "invalid");
+            count(V::KIND, Look::MemoryInvalid);
             spare(&self.clock, entry.moment, entry.tags.slots());
             return None;
         }
         let age = entry.age(self.ttls.grace_ms());
-        let (outcome, label) = match age {
+        let (outcome, look) = match age {
             Age::Over => {
-                count(V::KIND, "memory", "expired");
+                count(V::KIND, Look::MemoryExpired);
                 return None;
             }
-            Age::Due => (Outcome::Stale, "stale"),
-            Age::Fresh => (Outcome::Hit, if entry.is_negative() { "negative" } else { "hit" }),
+            Age::Due => (Outcome::Stale, Look::MemoryStale),
+            Age::Fresh => (Outcome::Hit, if entry.is_negative() { Look::MemoryNegative } else { Look::MemoryHit }),
         };
         let value = entry.value().ok()?;
-        count(V::KIND, "memory", label);
+        count(V::KIND, look);
         ledger.read(outcome, &entry, &self.clock);
         Some((value, age))
     }
@@ -295,9 +296,4 @@ pub(super) fn wrong_type<V: Cached>(key: &Key<V>) -> Error {
 /// Notes a value that was found invalid, with the chance that only a collision of tags in the clock made it so.
 pub(super) fn spare(clock: &Clock, moment: Moment, slots: &Slots) {
     metrics::gauge!("overlay_cache_spare_misses_estimated").increment(clock.collision(moment, slots));
-}
-
-pub(super) fn count(kind: Kind, layer: &'static str, outcome: &'static str) {
-    metrics::counter!("overlay_cache_total", "kind" => kind.label(), "layer" => layer, "outcome" => outcome)
-        .increment(1);
 }

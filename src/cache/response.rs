@@ -4,6 +4,7 @@
 //! answer carries the union of its parts' tags and the least of their moments, and is believed like any cached value.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -40,6 +41,8 @@ pub struct Kept<A> {
     pub demand: Consistency,
     moment: Moment,
     slots: Slots,
+    /// The version of the clock at which it was last found valid.
+    seen: AtomicU64,
     /// When it was built, ms since 1970.
     stored_ms: u64,
     /// Age at which it is built anew, ms.
@@ -214,7 +217,15 @@ impl<A: Answer> Responses<A> {
             return;
         }
         let slots = Slots::of(basis.tags.names().iter().map(|t| t.as_str()));
-        let kept = Arc::new(Kept { answer, demand, moment: basis.moment, slots, stored_ms: now_ms(), soft_ms });
+        let kept = Arc::new(Kept {
+            answer,
+            demand,
+            moment: basis.moment,
+            slots,
+            seen: AtomicU64::new(0),
+            stored_ms: now_ms(),
+            soft_ms,
+        });
         if let Some(redis) = self.inner.redis.as_ref().filter(|r| r.is_connected()) {
             let key = key(digest);
             let bytes = encode(&key, &kept, basis);
@@ -234,7 +245,7 @@ impl<A: Answer> Responses<A> {
     }
 
     fn standing(&self, kept: &Kept<A>) -> Standing {
-        if !self.inner.clock.is_valid(kept.moment, &kept.slots) {
+        if !self.inner.clock.is_still_valid(kept.moment, &kept.slots, &kept.seen) {
             Standing::Invalid
         } else if kept.age().1.is_zero() {
             Standing::Expired
@@ -294,6 +305,7 @@ fn decode<A: Answer>(key: &str, bytes: Bytes) -> Option<Kept<A>> {
         },
         moment: Moment { epoch: Epoch::parse(&head.epoch)?, as_of: head.as_of },
         slots: Slots::of(head.tags.iter().map(|t| &**t)),
+        seen: AtomicU64::new(0),
         // A time in the future (a wrong clock, or garbage) would keep the answer fresh for ever.
         stored_ms: head.stored_ms.min(now_ms()),
         soft_ms: head.soft_ms,

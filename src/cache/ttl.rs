@@ -23,6 +23,9 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// How many there are.
+    pub(super) const ALL: usize = Self::Receipt as usize + 1;
+
     /// The label in metrics.
     pub fn label(self) -> &'static str {
         match self {

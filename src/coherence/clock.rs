@@ -68,6 +68,8 @@ pub(super) struct History {
     /// The text in `cache_epoch` that `epoch` was made from.
     pub(super) token: String,
     slots: Box<[AtomicU64]>,
+    /// Grows whenever a slot or the floor does; no two histories have a value in common.
+    version: AtomicU64,
     /// `xmin` of the newest poll.
     horizon: AtomicU64,
     /// Nothing below it can be vouched for.
@@ -76,21 +78,25 @@ pub(super) struct History {
 
 impl History {
     pub(super) fn new(epoch: Epoch, token: impl Into<String>) -> Self {
+        static HISTORIES: AtomicU64 = AtomicU64::new(1);
         let slots = std::iter::repeat_with(|| AtomicU64::new(0)).take(tag::SLOTS).collect();
-        Self { epoch, token: token.into(), slots, horizon: AtomicU64::new(0), floor: AtomicU64::new(0) }
+        let version = AtomicU64::new(HISTORIES.fetch_add(1, Ordering::Relaxed) << 40);
+        Self { epoch, token: token.into(), slots, version, horizon: AtomicU64::new(0), floor: AtomicU64::new(0) }
     }
 
     /// Notes that transaction `xid` changed the thing called `name`.
     pub(super) fn raise(&self, xid: u64, name: &str) {
         if name == EVERYTHING {
             self.raise_floor(xid + 1);
-        } else {
-            self.slots[tag::slot(name) as usize].fetch_max(xid, Ordering::Release);
+        } else if self.slots[tag::slot(name) as usize].fetch_max(xid, Ordering::Release) < xid {
+            self.version.fetch_add(1, Ordering::Release);
         }
     }
 
     pub(super) fn raise_floor(&self, floor: u64) {
-        self.floor.fetch_max(floor, Ordering::Release);
+        if self.floor.fetch_max(floor, Ordering::Release) < floor {
+            self.version.fetch_add(1, Ordering::Release);
+        }
     }
 
     /// Publishes a horizon; only after every change below it has been raised.
@@ -169,6 +175,22 @@ impl Clock {
     /// Whether a value loaded at `moment` still includes every known change of `tags`.
     pub fn is_valid(&self, moment: Moment, tags: impl AsRef<Slots>) -> bool {
         self.is_unchecked || is_valid(&self.current.load(), moment, tags.as_ref())
+    }
+
+    /// As [`Self::is_valid`], for a value that is asked about again and again: `seen` keeps the version of the clock at which
+    /// it was last found valid, and nothing is looked up while the clock stands still. 0 before the first time.
+    pub fn is_still_valid(&self, moment: Moment, slots: &Slots, seen: &AtomicU64) -> bool {
+        let history = self.current.load();
+        // The version first: what is raised while the slots are read makes the next look a whole one.
+        let version = history.version.load(Ordering::Acquire);
+        if seen.load(Ordering::Relaxed) == version {
+            return true;
+        }
+        let is_valid = self.is_unchecked || is_valid(&history, moment, slots);
+        if is_valid {
+            seen.store(version, Ordering::Relaxed);
+        }
+        is_valid
     }
 
     /// The latest moment that a value loaded at `moment` is known to include: the present one, if nothing of `tags` has
@@ -281,6 +303,32 @@ mod tests {
         clock.committed("7", 100, &["*".into()]);
         assert!(!clock.is_valid(moment, &tags(&["asset:1"])));
         assert!(clock.is_valid(Moment { as_of: 101, ..moment }, &tags(&["asset:1"])));
+    }
+
+    /// What was found valid is looked at again after any change, and in another epoch.
+    #[test]
+    fn what_was_valid_is_so_until_the_clock_moves() {
+        let (clock, _) = clock_at(100);
+        let (moment, asset, seen) = (clock.moment(), tags(&["asset:1"]), AtomicU64::new(0));
+        let is_valid = || clock.is_still_valid(moment, asset.slots(), &seen);
+        assert!(is_valid() && is_valid());
+        clock.committed("7", 100, &["asset:2".into()]);
+        assert!(is_valid(), "another thing changed");
+        clock.committed("7", 100, &["asset:1".into()]);
+        assert!(!is_valid());
+        let (moment, seen) = (Moment { as_of: 101, ..moment }, AtomicU64::new(0));
+        assert!(clock.is_still_valid(moment, asset.slots(), &seen));
+        // A smaller id than the largest may still come.
+        clock.committed("7", 101, &["asset:1".into()]);
+        assert!(!clock.is_still_valid(moment, asset.slots(), &seen));
+        let (moment, seen) = (Moment { as_of: 102, ..moment }, AtomicU64::new(0));
+        assert!(clock.is_still_valid(moment, asset.slots(), &seen));
+        clock.committed("7", 102, &["*".into()]);
+        assert!(!clock.is_still_valid(moment, asset.slots(), &seen), "everything changed");
+        let (moment, seen) = (Moment { as_of: 103, ..moment }, AtomicU64::new(0));
+        assert!(clock.is_still_valid(moment, asset.slots(), &seen));
+        clock.begin(History::new(Epoch(8), "8"));
+        assert!(!clock.is_still_valid(moment, asset.slots(), &seen));
     }
 
     #[test]

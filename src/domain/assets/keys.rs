@@ -2,13 +2,17 @@
 
 use overlay_entity::ids::VersionId;
 
-use super::model::{Asset, Filter, Scope};
+use super::model::{Asset, Filter, Parents, Scope};
 use crate::cache::{Cached, Key, Kind, Params};
 use crate::coherence::Tag;
 use crate::domain::Document;
 use crate::domain::page::{Page, Request};
 
 impl Cached for Asset {
+    const KIND: Kind = Kind::Asset;
+}
+
+impl Cached for Parents {
     const KIND: Kind = Kind::Asset;
 }
 
@@ -28,6 +32,10 @@ impl Cached for i64 {
 
 pub(super) fn asset(id: &VersionId) -> Key<Asset> {
     Key::new(format!("cache:asset:{id}"))
+}
+
+pub(super) fn parents(id: &VersionId) -> Key<Parents> {
+    Key::new(format!("cache:asset:{id}:parents"))
 }
 
 pub(super) fn manifest(id: &VersionId) -> Key<Document> {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use overlay_entity::ids::VersionId;
 
-pub use self::model::{Asset, Filter, Scope};
+pub use self::model::{Asset, Filter, Parents, Scope};
 use crate::cache::{Cache, Loaded};
 use crate::db::Db;
 use crate::domain::Document;
@@ -84,6 +84,20 @@ impl Assets {
     /// As [`Self::get_many`].
     pub async fn get(&self, caller: &Caller, id: VersionId) -> Result<Option<Arc<Asset>>> {
         Ok(self.get_many(caller, &[id]).await?.pop().flatten())
+    }
+
+    /// The parents of `ids`, in order; `None` for what has none. They are not part of an [`Asset`], since a page of assets
+    /// whose parents nobody asks for would pay for them.
+    ///
+    /// # Errors
+    /// As [`Self::get_many`].
+    pub async fn parents(&self, caller: &Caller, ids: &[VersionId]) -> Result<Vec<Option<Arc<Parents>>>> {
+        let db = self.db.clone();
+        let find = move |ids: Vec<VersionId>| {
+            let db = db.clone();
+            async move { store::parents(&db, &ids).await }
+        };
+        self.cache.find_many(caller.ledger(), ids, keys::parents, keys::asset_tags, find).await
     }
 
     /// The manifests of `ids`, in order, as they were published.

@@ -34,8 +34,6 @@ pub struct Asset {
     pub pii_flags: Vec<String>,
     /// Free tags.
     pub tags: Vec<String>,
-    /// Direct ancestors, ascending; they may not be published yet.
-    pub parents: Vec<VersionId>,
     /// When the manifest says it was made.
     pub created_at: DateTime<Utc>,
     /// When the catalogue last changed its row.
@@ -71,3 +69,7 @@ pub enum Scope {
     /// The direct descendants of one version.
     Parent(VersionId),
 }
+
+/// The versions that one was made from, by identifier.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Parents(pub Vec<VersionId>);

@@ -6,16 +6,14 @@ use chrono::{DateTime, Utc};
 use overlay_entity::ids::VersionId;
 use sea_orm::{FromQueryResult, Value};
 
-use super::model::{Asset, Filter, Scope};
+use super::model::{Asset, Filter, Parents, Scope};
 use crate::db::Db;
 use crate::domain::Document;
 use crate::domain::page::{self, Request, Row, Source};
 use crate::error::{Error, Result};
 
 const COLUMNS: &str = "a.version_id, a.dataset_id, a.producer_id, a.name, a.description, a.content_hash, a.mime_type, \
-    a.size_bytes, a.manifest_hash, a.policy_meta, a.created_at, a.updated_at, \
-    coalesce((select array_agg(p.parent_version_id order by p.parent_version_id) from public.asset_parents p \
-              where p.child_version_id = a.version_id), '{}') as parents";
+    a.size_bytes, a.manifest_hash, a.policy_meta, a.created_at, a.updated_at";
 
 /// A row of a page, and the asset that the same statement brought along.
 pub(super) type Found = (Row<VersionId>, Asset);
@@ -42,7 +40,6 @@ struct AssetRow {
     policy_meta: serde_json::Value,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
-    parents: Vec<String>,
 }
 
 impl TryFrom<AssetRow> for Asset {
@@ -60,7 +57,6 @@ impl TryFrom<AssetRow> for Asset {
             classification: text("classification"),
             pii_flags: list("pii_flags"),
             tags: list("tags"),
-            parents: row.parents.iter().map(|p| id(p)).collect::<Result<_>>()?,
             dataset_id: row.dataset_id,
             producer_id: row.producer_id,
             name: row.name,
@@ -90,6 +86,20 @@ pub(super) async fn by_ids(db: &Db, ids: &[VersionId]) -> Result<HashMap<Version
     );
     let rows: Vec<AssetRow> = db.all("assets.by_ids", &sql, vec![texts(ids)]).await?;
     rows.into_iter().map(|row| Asset::try_from(row).map(|asset| (asset.version_id, asset))).collect()
+}
+
+/// The parents of those that have any.
+pub(super) async fn parents(db: &Db, ids: &[VersionId]) -> Result<HashMap<VersionId, Parents>> {
+    #[derive(FromQueryResult)]
+    struct ParentsRow {
+        child: String,
+        parents: Vec<String>,
+    }
+    const SQL: &str = "select child_version_id as child, array_agg(parent_version_id order by parent_version_id) as parents \
+        from public.asset_parents where child_version_id = any($1::text[]) group by child_version_id";
+    let rows: Vec<ParentsRow> = db.all("assets.parents", SQL, vec![texts(ids)]).await?;
+    let parents = |row: &ParentsRow| row.parents.iter().map(|p| id(p)).collect::<Result<_>>();
+    rows.iter().map(|row| Ok((id(&row.child)?, Parents(parents(row)?)))).collect()
 }
 
 pub(super) async fn manifests(db: &Db, ids: &[VersionId]) -> Result<HashMap<VersionId, Document>> {

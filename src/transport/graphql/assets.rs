@@ -159,8 +159,9 @@ impl AssetNode {
 
     /// Identifiers of all direct ancestors; some may not be published yet.
     #[graphql(complexity = 5)]
-    async fn parent_ids(&self) -> Vec<Hex32> {
-        self.0.parents.iter().copied().map(Hex32).collect()
+    async fn parent_ids(&self, ctx: &Context<'_>) -> Result<Vec<Hex32>> {
+        let parents = ctx.data_unchecked::<Loaders>().parents(self.0.version_id).await;
+        Ok(parents.map_err(|e| graphql(&e))?.0.iter().copied().map(Hex32).collect())
     }
 
     /// The direct ancestors that are published, by identifier; the first 50 unless told.
@@ -169,12 +170,12 @@ impl AssetNode {
         let arguments = Arguments { first, after: None, last: None, before: None };
         let limit = arguments.request(&assets::CHILDREN).map_err(|e| graphql(&e))?.limit as usize;
         let loaders = ctx.data_unchecked::<Loaders>();
-        let (mut ids, mut nodes, mut size) = (&self.0.parents[..], Vec::new(), limit);
+        let parents = loaders.parents(self.0.version_id).await.map_err(|e| graphql(&e))?;
+        let (mut ids, mut nodes, mut size) = (&parents.0[..], Vec::new(), limit);
         // Once round, unless some are not published: then the next ones stand in for them.
         while nodes.len() < limit && !ids.is_empty() {
             let (round, rest) = ids.split_at(size.min(ids.len()));
-            let found = futures_util::future::join_all(round.iter().map(|id| loaders.asset(*id))).await;
-            let found: Result<Vec<_>, Error> = found.into_iter().collect();
+            let found = loaders.assets(round).await;
             nodes.extend(found.map_err(|e| graphql(&e))?.into_iter().flatten().map(AssetNode));
             (ids, size) = (rest, size * 2);
         }
@@ -219,9 +220,8 @@ where
     Name: async_graphql::connection::ConnectionNameType,
     EdgeName: async_graphql::connection::EdgeNameType,
 {
-    let found = futures_util::future::join_all(page.rows.iter().map(|row| loaders.asset(row.id))).await;
-    let found: Vec<Option<Arc<Asset>>> = found.into_iter().collect::<Result<_, _>>()?;
-    let mut found = found.into_iter();
+    let ids: Vec<_> = page.rows.iter().map(|row| row.id).collect();
+    let mut found = loaders.assets(&ids).await?.into_iter();
     Ok(connection(request, page, extra, |_| found.next().flatten().map(AssetNode)))
 }
 

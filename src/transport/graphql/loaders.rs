@@ -10,12 +10,11 @@ use std::mem::discriminant;
 use std::sync::Arc;
 
 use ::dataloader::BatchFn;
-use ::dataloader::cached::Loader;
 use overlay_entity::ids::VersionId;
 
 use crate::app::App;
 use crate::domain::Document;
-use crate::domain::assets::{Asset, Filter, Scope};
+use crate::domain::assets::{Asset, Filter, Parents, Scope};
 use crate::domain::caller::Caller;
 use crate::domain::page::{Page, Request};
 use crate::domain::policies::Policy;
@@ -24,11 +23,9 @@ use crate::domain::producers::Producer;
 use crate::domain::receipts::Receipt;
 use crate::error::{Error, Result};
 
-/// More keys than any query within the limits can ask for: a batch is never split.
-const ALL: usize = 1_000_000;
+mod gather;
 
-/// Tries before a lost batch is given up.
-const TRIES: usize = 5;
+use gather::Gather;
 
 /// Whose page, and which.
 type PageKey = (Scope, Request);
@@ -46,14 +43,15 @@ pub(super) struct Batch {
 pub(super) struct Loaders {
     pub(super) app: App,
     pub(super) caller: Caller,
-    assets: Loader<VersionId, Answer<Asset>, Batch>,
-    manifests: Loader<VersionId, Answer<Document>, Batch>,
-    pages: Loader<PageKey, Answer<Page<VersionId>>, Batch>,
-    totals: Loader<Scope, Answer<i64>, Batch>,
-    producers: Loader<String, Answer<Producer>, Batch>,
-    policies: Loader<String, Answer<Policy>, Batch>,
-    receipts: Loader<String, Answer<Receipt>, Batch>,
-    prices: Loader<Priced, Answer<Price>, Batch>,
+    assets: Gather<VersionId, Answer<Asset>, Batch>,
+    parents: Gather<VersionId, Answer<Parents>, Batch>,
+    manifests: Gather<VersionId, Answer<Document>, Batch>,
+    pages: Gather<PageKey, Answer<Page<VersionId>>, Batch>,
+    totals: Gather<Scope, Answer<i64>, Batch>,
+    producers: Gather<String, Answer<Producer>, Batch>,
+    policies: Gather<String, Answer<Policy>, Batch>,
+    receipts: Gather<String, Answer<Receipt>, Batch>,
+    prices: Gather<Priced, Answer<Price>, Batch>,
 }
 
 impl Loaders {
@@ -62,19 +60,32 @@ impl Loaders {
         Self {
             app,
             caller,
-            assets: Loader::new(batch.clone()).with_max_batch_size(ALL),
-            manifests: Loader::new(batch.clone()).with_max_batch_size(ALL),
-            pages: Loader::new(batch.clone()).with_max_batch_size(ALL),
-            totals: Loader::new(batch.clone()).with_max_batch_size(ALL),
-            producers: Loader::new(batch.clone()).with_max_batch_size(ALL),
-            policies: Loader::new(batch.clone()).with_max_batch_size(ALL),
-            receipts: Loader::new(batch.clone()).with_max_batch_size(ALL),
-            prices: Loader::new(batch).with_max_batch_size(ALL),
+            assets: Gather::new(batch.clone()),
+            parents: Gather::new(batch.clone()),
+            manifests: Gather::new(batch.clone()),
+            pages: Gather::new(batch.clone()),
+            totals: Gather::new(batch.clone()),
+            producers: Gather::new(batch.clone()),
+            policies: Gather::new(batch.clone()),
+            receipts: Gather::new(batch.clone()),
+            prices: Gather::new(batch),
         }
     }
 
     pub(super) async fn asset(&self, id: VersionId) -> Answer<Asset> {
         load(&self.assets, id).await
+    }
+
+    /// Several assets, in order.
+    pub(super) async fn assets(&self, ids: &[VersionId]) -> Result<Vec<Option<Arc<Asset>>>> {
+        let found = self.assets.many(ids).await;
+        let found = found.ok_or_else(|| Error::internal("a batch was lost too often"))?;
+        ids.iter().map(|id| found.get(id).cloned().unwrap_or_else(Lost::lost)).collect()
+    }
+
+    /// The identifiers of a version's parents.
+    pub(super) async fn parents(&self, id: VersionId) -> Result<Arc<Parents>> {
+        Ok(load(&self.parents, id).await?.unwrap_or_default())
     }
 
     pub(super) async fn manifest(&self, id: VersionId) -> Answer<Document> {
@@ -107,18 +118,13 @@ impl Loaders {
     }
 }
 
-async fn load<K, V>(loader: &Loader<K, V, Batch>, key: K) -> V
+async fn load<K, V>(gather: &Gather<K, V, Batch>, key: K) -> V
 where
     K: Clone + Eq + Hash + std::fmt::Debug,
     V: Clone + Lost,
     Batch: BatchFn<K, V>,
 {
-    for _ in 0..TRIES {
-        if let Ok(answer) = loader.try_load(key.clone()).await {
-            return answer;
-        }
-    }
-    V::lost()
+    gather.one(key).await.unwrap_or_else(V::lost)
 }
 
 /// What to answer when a batch was lost too often.
@@ -143,6 +149,12 @@ fn answers<K: Clone + Eq + Hash, V>(keys: &[K], found: Result<Vec<Option<Arc<V>>
 impl BatchFn<VersionId, Answer<Asset>> for Batch {
     async fn load(&mut self, keys: &[VersionId]) -> HashMap<VersionId, Answer<Asset>> {
         answers(keys, self.app.assets.get_many(&self.caller, keys).await)
+    }
+}
+
+impl BatchFn<VersionId, Answer<Parents>> for Batch {
+    async fn load(&mut self, keys: &[VersionId]) -> HashMap<VersionId, Answer<Parents>> {
+        answers(keys, self.app.assets.parents(&self.caller, keys).await)
     }
 }
 
