@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 mod snapshot;
 
 use snapshot::SNAPSHOT;
-pub use snapshot::Snapshot;
+pub use snapshot::{Snapshot, is_in_snapshot};
 
 /// SQL over `cache_epoch` for the epoch's token. The start of the server belongs to it: an orderly stop leaves the unlogged
 /// tables as they are, and the files of an earlier time may be put in their place while it is down.
@@ -81,7 +81,10 @@ fn options(config: &Config, name: &str, min: u32, max: u32) -> ConnectOptions {
         .map_sqlx_postgres_opts(move |options| {
             // One time zone, so that the text form of a timestamp means the same everywhere; no JIT: our
             // statements are short, compiling them takes longer than running them.
-            options.options([("statement_timeout", timeout_ms.as_str()), ("TimeZone", "UTC"), ("jit", "off")])
+            let settings = [("statement_timeout", timeout_ms.as_str()), ("TimeZone", "UTC"), ("jit", "off")];
+            // A statement by identifiers is planned once: PostgreSQL takes a list for ten unless it looks at it, so it
+            // would look, and plan, every time, which takes longer than the statement itself.
+            options.options(settings).options([("plan_cache_mode", "force_generic_plan")])
         });
     options
 }

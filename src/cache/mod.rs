@@ -6,6 +6,7 @@
 //!
 //! - `key` names a value and fixes its type; `entry` is what is kept; `ttl` how long
 //! - `store/` memory and Redis; `flight` who is loading what, `fly` where it is loaded from; `replica` loads that a standby answers; `read` puts them together
+//! - `merge` makes one statement of loads that are asked for at the same time
 //! - `lock` lets one process build what costs much, for all
 //! - `outage` what is read while nothing can be verified
 //! - `ledger` what a request touched; `response` whole answers, kept as finished bytes
@@ -17,6 +18,7 @@ mod fly;
 mod key;
 mod ledger;
 mod lock;
+mod merge;
 mod outage;
 mod read;
 mod replica;
@@ -27,6 +29,7 @@ mod ttl;
 pub use entry::Loaded;
 pub use key::{Cached, Key, Params};
 pub use ledger::{Basis, Ledger, Outcome};
+pub use merge::Merge;
 pub use read::{Cache, Config};
 pub use response::{Answer, Digest, Kept, Responses};
 pub use store::redis::{Config as RedisConfig, Redis, Tls as RedisTls};

@@ -1,6 +1,5 @@
 //! Reading through the cache: memory, Redis, load; each hit checked against the clock.
 
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,6 +13,7 @@ use super::entry::{Age, Loaded};
 use super::flight::Flights;
 use super::key::{Cached, Key};
 use super::ledger::{Ledger, Outcome};
+use super::merge::Merge;
 use super::outage::Outage;
 use super::store::memory::Memory;
 use super::store::redis::Redis;
@@ -172,24 +172,23 @@ impl Cache {
         found.into_iter().collect::<Option<_>>().ok_or_else(|| Error::internal("a load was lost four times"))
     }
 
-    /// The values of `ids`, in order, where one query finds what there is: `find` answers by identifier, what it leaves out
-    /// does not exist, and `tags` names what a value, or its absence, depends on.
+    /// The values of `ids`, in order, where one query finds what there is; `tags` names what a value, or its absence,
+    /// depends on.
     ///
     /// # Errors
     /// As [`Self::get_many`].
-    pub async fn find_many<I, V, F>(
-        &self, ledger: &Ledger, ids: &[I], key: impl Fn(&I) -> Key<V>, tags: fn(&I) -> Vec<Tag>,
-        find: impl Fn(Vec<I>) -> F + Clone + Send + Sync + 'static,
+    pub async fn find_many<I, V>(
+        &self, ledger: &Ledger, ids: &[I], key: impl Fn(&I) -> Key<V>, tags: fn(&I) -> Vec<Tag>, find: &Merge<I, V>,
     ) -> Result<Vec<Option<Arc<V>>>>
     where
         I: Clone + Eq + Hash + Send + Sync + 'static,
-        V: Cached,
-        F: Future<Output = Result<HashMap<I, V>>> + Send + 'static,
+        V: Cached + Clone,
     {
+        let find = find.clone();
         let load = move |ids: Vec<I>| {
-            let finding = find(ids.clone());
+            let find = find.clone();
             async move {
-                let mut found = finding.await?;
+                let mut found = find.find(ids.clone()).await?;
                 Ok(ids.iter().map(|id| Loaded { value: found.remove(id), tags: tags(id) }).collect())
             }
             .boxed()

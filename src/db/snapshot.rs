@@ -34,3 +34,8 @@ impl Snapshot {
         SNAPSHOT.scope(Arc::new(self), work).await
     }
 }
+
+/// Whether what is read now is read in a snapshot.
+pub fn is_in_snapshot() -> bool {
+    SNAPSHOT.try_with(|_| ()).is_ok()
+}

@@ -32,6 +32,8 @@ pub struct Served {
     pub app: App,
     /// The GraphQL schema.
     pub schema: graphql::Schema,
+    /// Parsed documents, kept.
+    pub documents: graphql::Documents,
     /// Finished answers, kept.
     pub answers: Answers,
     /// Whether bundles are kept in Redis.
@@ -55,6 +57,7 @@ impl Served {
             answers: Answers::new(clock, redis, config.response_memory_bytes),
             app,
             schema: graphql::schema(),
+            documents: graphql::Documents::default(),
             use_redis_bundles: config.market.use_redis_bundles,
             http: Arc::new(config.http.clone()),
             metrics,

@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use overlay_entity::ids::VersionId;
 
 pub use self::model::{Asset, Filter, Parents, Scope};
-use crate::cache::{Cache, Loaded};
+use crate::cache::{Cache, Loaded, Merge};
 use crate::db::Db;
 use crate::domain::Document;
 use crate::domain::caller::Caller;
@@ -57,12 +57,36 @@ pub fn check_text(text: &str, parameter: &'static str) -> Result<()> {
 pub struct Assets {
     db: Db,
     cache: Cache,
+    by_id: Merge<VersionId, Asset>,
+    parents: Merge<VersionId, Parents>,
+    manifests: Merge<VersionId, Document>,
 }
 
 impl Assets {
     /// A room over the database and the cache.
     pub fn new(db: Db, cache: Cache) -> Self {
-        Self { db, cache }
+        let by_id = Merge::new({
+            let db = db.clone();
+            move |ids: Vec<VersionId>| {
+                let db = db.clone();
+                async move { store::by_ids(&db, &ids).await }
+            }
+        });
+        let parents = Merge::new({
+            let db = db.clone();
+            move |ids: Vec<VersionId>| {
+                let db = db.clone();
+                async move { store::parents(&db, &ids).await }
+            }
+        });
+        let manifests = Merge::new({
+            let db = db.clone();
+            move |ids: Vec<VersionId>| {
+                let db = db.clone();
+                async move { store::manifests(&db, &ids).await }
+            }
+        });
+        Self { db, cache, by_id, parents, manifests }
     }
 
     /// The assets of `ids`, in order; `None` for what is not published.
@@ -70,12 +94,7 @@ impl Assets {
     /// # Errors
     /// `unavailable` or `timeout` when the database does not answer.
     pub async fn get_many(&self, caller: &Caller, ids: &[VersionId]) -> Result<Vec<Option<Arc<Asset>>>> {
-        let db = self.db.clone();
-        let find = move |ids: Vec<VersionId>| {
-            let db = db.clone();
-            async move { store::by_ids(&db, &ids).await }
-        };
-        self.cache.find_many(caller.ledger(), ids, keys::asset, keys::asset_tags, find).await
+        self.cache.find_many(caller.ledger(), ids, keys::asset, keys::asset_tags, &self.by_id).await
     }
 
     /// One asset.
@@ -92,12 +111,7 @@ impl Assets {
     /// # Errors
     /// As [`Self::get_many`].
     pub async fn parents(&self, caller: &Caller, ids: &[VersionId]) -> Result<Vec<Option<Arc<Parents>>>> {
-        let db = self.db.clone();
-        let find = move |ids: Vec<VersionId>| {
-            let db = db.clone();
-            async move { store::parents(&db, &ids).await }
-        };
-        self.cache.find_many(caller.ledger(), ids, keys::parents, keys::asset_tags, find).await
+        self.cache.find_many(caller.ledger(), ids, keys::parents, keys::asset_tags, &self.parents).await
     }
 
     /// The manifests of `ids`, in order, as they were published.
@@ -105,12 +119,7 @@ impl Assets {
     /// # Errors
     /// As [`Self::get_many`].
     pub async fn manifests(&self, caller: &Caller, ids: &[VersionId]) -> Result<Vec<Option<Arc<Document>>>> {
-        let db = self.db.clone();
-        let find = move |ids: Vec<VersionId>| {
-            let db = db.clone();
-            async move { store::manifests(&db, &ids).await }
-        };
-        self.cache.find_many(caller.ledger(), ids, keys::manifest, keys::asset_tags, find).await
+        self.cache.find_many(caller.ledger(), ids, keys::manifest, keys::asset_tags, &self.manifests).await
     }
 
     /// The same page of several scopes, which must all be of one kind. One statement for those not cached.

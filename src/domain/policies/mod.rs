@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::cache::{Cache, Cached, Key, Kind, Loaded, Params};
+use crate::cache::{Cache, Cached, Key, Kind, Loaded, Merge, Params};
 use crate::coherence::Tag;
 use crate::db::Db;
 use crate::domain::Document;
@@ -44,12 +44,20 @@ impl Cached for Policy {
 pub struct Policies {
     db: Db,
     cache: Cache,
+    by_id: Merge<String, Policy>,
 }
 
 impl Policies {
     /// A room over the database and the cache.
     pub fn new(db: Db, cache: Cache) -> Self {
-        Self { db, cache }
+        let by_id = Merge::new({
+            let db = db.clone();
+            move |ids: Vec<String>| {
+                let db = db.clone();
+                async move { store::by_ids(&db, &ids).await }
+            }
+        });
+        Self { db, cache, by_id }
     }
 
     /// The policies of `ids`, in order.
@@ -57,12 +65,7 @@ impl Policies {
     /// # Errors
     /// `unavailable` or `timeout` when the database does not answer.
     pub async fn get_many(&self, caller: &Caller, ids: &[String]) -> Result<Vec<Option<Arc<Policy>>>> {
-        let db = self.db.clone();
-        let find = move |ids: Vec<String>| {
-            let db = db.clone();
-            async move { store::by_ids(&db, &ids).await }
-        };
-        self.cache.find_many(caller.ledger(), ids, key, tags, find).await
+        self.cache.find_many(caller.ledger(), ids, key, tags, &self.by_id).await
     }
 
     /// A page of policies by name.

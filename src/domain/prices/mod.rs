@@ -7,7 +7,7 @@ use std::sync::Arc;
 use overlay_entity::ids::VersionId;
 use serde::{Deserialize, Serialize};
 
-use crate::cache::{Cache, Cached, Key, Kind};
+use crate::cache::{Cache, Cached, Key, Kind, Merge};
 use crate::coherence::Tag;
 use crate::db::Db;
 use crate::domain::caller::Caller;
@@ -44,15 +44,19 @@ pub type Priced = (VersionId, String);
 /// The room. Cheap to clone.
 #[derive(Clone)]
 pub struct Prices {
-    db: Db,
     cache: Cache,
+    by_version: Merge<Priced, Price>,
     default_sats: i64,
 }
 
 impl Prices {
     /// A room over the database and the cache; `default_sats` is the price where no rule applies.
     pub fn new(db: Db, cache: Cache, default_sats: i64) -> Self {
-        Self { db, cache, default_sats }
+        let by_version = Merge::new(move |versions: Vec<Priced>| {
+            let db = db.clone();
+            async move { store::of_one_unit(&db, &versions).await }
+        });
+        Self { cache, by_version, default_sats }
     }
 
     /// The price of one unit of each version: the version's rule, else the producer's, else the default.
@@ -60,14 +64,9 @@ impl Prices {
     /// # Errors
     /// `unavailable` or `timeout` when the database does not answer.
     pub async fn of_one_unit(&self, caller: &Caller, versions: &[Priced]) -> Result<Vec<Arc<Price>>> {
-        let db = self.db.clone();
-        let find = move |versions: Vec<Priced>| {
-            let db = db.clone();
-            async move { store::of_one_unit(&db, &versions).await }
-        };
         // The producer is part of the key: somebody else's row must not answer when a version changes hands.
         let key = |(version, producer): &Priced| Key::new(format!("cache:price:{version}:{producer}"));
-        let found = self.cache.find_many(caller.ledger(), versions, key, tags, find).await?;
+        let found = self.cache.find_many(caller.ledger(), versions, key, tags, &self.by_version).await?;
         // The default is a setting, not a row: it is not cached, so that a restart with another one is seen at once.
         let default = || Arc::new(Price { satoshis: self.default_sats, source: RuleSource::Default });
         Ok(found.into_iter().map(|price| price.unwrap_or_else(default)).collect())

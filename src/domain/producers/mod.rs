@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::cache::{Cache, Cached, Key, Kind, Loaded, Params};
+use crate::cache::{Cache, Cached, Key, Kind, Loaded, Merge, Params};
 use crate::coherence::Tag;
 use crate::db::Db;
 use crate::domain::caller::Caller;
@@ -57,12 +57,20 @@ pub fn id_of_key(identity_key: &str) -> String {
 pub struct Producers {
     db: Db,
     cache: Cache,
+    by_id: Merge<String, Producer>,
 }
 
 impl Producers {
     /// A room over the database and the cache.
     pub fn new(db: Db, cache: Cache) -> Self {
-        Self { db, cache }
+        let by_id = Merge::new({
+            let db = db.clone();
+            move |ids: Vec<String>| {
+                let db = db.clone();
+                async move { store::by_ids(&db, &ids).await }
+            }
+        });
+        Self { db, cache, by_id }
     }
 
     /// The producers of `ids`, in order.
@@ -70,12 +78,7 @@ impl Producers {
     /// # Errors
     /// `unavailable` or `timeout` when the database does not answer.
     pub async fn get_many(&self, caller: &Caller, ids: &[String]) -> Result<Vec<Option<Arc<Producer>>>> {
-        let db = self.db.clone();
-        let find = move |ids: Vec<String>| {
-            let db = db.clone();
-            async move { store::by_ids(&db, &ids).await }
-        };
-        self.cache.find_many(caller.ledger(), ids, key, tags, find).await
+        self.cache.find_many(caller.ledger(), ids, key, tags, &self.by_id).await
     }
 
     /// One producer.

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use overlay_entity::ids::VersionId;
 use serde::{Deserialize, Serialize};
 
-use crate::cache::{Cache, Cached, Key, Kind};
+use crate::cache::{Cache, Cached, Key, Kind, Merge};
 use crate::coherence::Tag;
 use crate::db::Db;
 use crate::domain::caller::Caller;
@@ -60,14 +60,21 @@ impl Cached for Receipt {
 /// The room. Cheap to clone.
 #[derive(Clone)]
 pub struct Receipts {
-    db: Db,
     cache: Cache,
+    by_id: Merge<String, Receipt>,
 }
 
 impl Receipts {
     /// A room over the database and the cache.
     pub fn new(db: Db, cache: Cache) -> Self {
-        Self { db, cache }
+        let by_id = Merge::new({
+            let db = db.clone();
+            move |ids: Vec<String>| {
+                let db = db.clone();
+                async move { store::by_ids(&db, &ids).await }
+            }
+        });
+        Self { cache, by_id }
     }
 
     /// The receipts of `ids`, in order.
@@ -75,12 +82,7 @@ impl Receipts {
     /// # Errors
     /// `unavailable` or `timeout` when the database does not answer.
     pub async fn get_many(&self, caller: &Caller, ids: &[String]) -> Result<Vec<Option<Arc<Receipt>>>> {
-        let db = self.db.clone();
-        let find = move |ids: Vec<String>| {
-            let db = db.clone();
-            async move { store::by_ids(&db, &ids).await }
-        };
-        self.cache.find_many(caller.ledger(), ids, key, tags, find).await
+        self.cache.find_many(caller.ledger(), ids, key, tags, &self.by_id).await
     }
 }
 

@@ -10,6 +10,7 @@ use std::mem::discriminant;
 use std::sync::Arc;
 
 use ::dataloader::BatchFn;
+use futures_util::future::BoxFuture;
 use overlay_entity::ids::VersionId;
 
 use crate::app::App;
@@ -54,6 +55,8 @@ pub(super) struct Loaders {
     prices: Gather<Priced, Answer<Price>, Batch>,
 }
 
+// Boxed: a load's own state is kilobytes, and the executor would set as much aside, and move it, for every field of every
+// object of the query.
 impl Loaders {
     pub(super) fn new(app: App, caller: Caller) -> Self {
         let batch = Batch { app: app.clone(), caller: caller.clone() };
@@ -72,49 +75,53 @@ impl Loaders {
         }
     }
 
-    pub(super) async fn asset(&self, id: VersionId) -> Answer<Asset> {
-        load(&self.assets, id).await
+    pub(super) fn asset(&self, id: VersionId) -> BoxFuture<'_, Answer<Asset>> {
+        Box::pin(async move { load(&self.assets, id).await })
     }
 
     /// Several assets, in order.
-    pub(super) async fn assets(&self, ids: &[VersionId]) -> Result<Vec<Option<Arc<Asset>>>> {
-        let found = self.assets.many(ids).await;
-        let found = found.ok_or_else(|| Error::internal("a batch was lost too often"))?;
-        ids.iter().map(|id| found.get(id).cloned().unwrap_or_else(Lost::lost)).collect()
+    pub(super) fn assets<'a>(&'a self, ids: &'a [VersionId]) -> BoxFuture<'a, Result<Vec<Option<Arc<Asset>>>>> {
+        Box::pin(async move {
+            let found = self.assets.many(ids).await;
+            let found = found.ok_or_else(|| Error::internal("a batch was lost too often"))?;
+            ids.iter().map(|id| found.get(id).cloned().unwrap_or_else(Lost::lost)).collect()
+        })
     }
 
     /// The identifiers of a version's parents.
-    pub(super) async fn parents(&self, id: VersionId) -> Result<Arc<Parents>> {
-        Ok(load(&self.parents, id).await?.unwrap_or_default())
+    pub(super) fn parents(&self, id: VersionId) -> BoxFuture<'_, Result<Arc<Parents>>> {
+        Box::pin(async move { Ok(load(&self.parents, id).await?.unwrap_or_default()) })
     }
 
-    pub(super) async fn manifest(&self, id: VersionId) -> Answer<Document> {
-        load(&self.manifests, id).await
+    pub(super) fn manifest(&self, id: VersionId) -> BoxFuture<'_, Answer<Document>> {
+        Box::pin(async move { load(&self.manifests, id).await })
     }
 
-    pub(super) async fn page(&self, scope: Scope, request: Request) -> Result<Arc<Page<VersionId>>> {
-        load(&self.pages, (scope, request)).await?.ok_or_else(|| Error::internal("a page is never absent"))
+    pub(super) fn page(&self, scope: Scope, request: Request) -> BoxFuture<'_, Result<Arc<Page<VersionId>>>> {
+        Box::pin(async move {
+            load(&self.pages, (scope, request)).await?.ok_or_else(|| Error::internal("a page is never absent"))
+        })
     }
 
     /// How many assets a scope has in all.
-    pub(super) async fn total(&self, scope: Scope) -> Answer<i64> {
-        load(&self.totals, scope).await
+    pub(super) fn total(&self, scope: Scope) -> BoxFuture<'_, Answer<i64>> {
+        Box::pin(async move { load(&self.totals, scope).await })
     }
 
-    pub(super) async fn producer(&self, id: String) -> Answer<Producer> {
-        load(&self.producers, id).await
+    pub(super) fn producer(&self, id: String) -> BoxFuture<'_, Answer<Producer>> {
+        Box::pin(async move { load(&self.producers, id).await })
     }
 
-    pub(super) async fn policy(&self, id: String) -> Answer<Policy> {
-        load(&self.policies, id).await
+    pub(super) fn policy(&self, id: String) -> BoxFuture<'_, Answer<Policy>> {
+        Box::pin(async move { load(&self.policies, id).await })
     }
 
-    pub(super) async fn receipt(&self, id: String) -> Answer<Receipt> {
-        load(&self.receipts, id).await
+    pub(super) fn receipt(&self, id: String) -> BoxFuture<'_, Answer<Receipt>> {
+        Box::pin(async move { load(&self.receipts, id).await })
     }
 
-    pub(super) async fn price(&self, priced: Priced) -> Answer<Price> {
-        load(&self.prices, priced).await
+    pub(super) fn price(&self, priced: Priced) -> BoxFuture<'_, Answer<Price>> {
+        Box::pin(async move { load(&self.prices, priced).await })
     }
 }
 

@@ -2,6 +2,7 @@
 //! a level and type, whatever its breadth.
 
 mod assets;
+mod documents;
 mod error;
 mod guard;
 mod loaders;
@@ -16,6 +17,7 @@ mod weigh;
 
 use async_graphql::{EmptyMutation, EmptySubscription, MergedObject};
 
+pub use documents::Documents;
 pub(super) use serve::routes;
 
 /// The root of all queries.

@@ -13,9 +13,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::value::RawValue;
 
-use super::guard;
+use super::documents::Refusal;
 use super::loaders::Loaders;
-use super::weigh;
 use crate::coherence::Consistency;
 use crate::domain::caller::Caller;
 use crate::error::{Error, Kind};
@@ -103,9 +102,11 @@ async fn run(served: &Served, caller: Caller, parameters: Parameters, media: Med
     let Some(query) = query.filter(|q| !q.is_empty()) else {
         return media.bad("`query` must be a text that holds a GraphQL document");
     };
-    if !guard::nests_sanely(&query) {
-        return media.bad(&format!("the document nests deeper than {} levels", guard::MAX_NESTING));
-    }
+    let document = match served.documents.get(&query) {
+        Ok(document) => Some(document),
+        Err(Refusal::Unparsed) => None,
+        Err(Refusal::Beyond(why)) => return media.bad(&why),
+    };
     let variables = match variables {
         None | Some(serde_json::Value::Null) => async_graphql::Variables::default(),
         Some(value @ serde_json::Value::Object(_)) => async_graphql::Variables::from_json(value),
@@ -115,11 +116,8 @@ async fn run(served: &Served, caller: Caller, parameters: Parameters, media: Med
     if let Some(name) = operation_name.filter(|name| !name.is_empty()) {
         request = request.operation_name(name);
     }
-    // A document that cannot be parsed is told by the execution, in the words of the parser.
-    if let Ok(document) = request.parsed_query()
-        && let Err(why) = weigh::check(document)
-    {
-        return media.bad(&why);
+    if let Some(document) = document {
+        request.set_parsed_query((*document).clone());
     }
     let answer = match settle_variables(&mut request) {
         Ok(()) => served.schema.execute(request).await,

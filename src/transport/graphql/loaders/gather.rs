@@ -13,7 +13,7 @@ use ::dataloader::cached::Loader;
 use tokio::sync::watch;
 
 /// Turns of the scheduler that are waited for more keys: resolvers reach their loaders after a few.
-const TURNS: usize = 10;
+const TURNS: usize = 3;
 
 /// Tries before a lost batch is given up.
 const TRIES: usize = 5;

@@ -1,0 +1,61 @@
+//! Parsed documents, kept by their text: clients send the same few again and again, and parsing one takes longer than
+//! executing it.
+
+use std::sync::Arc;
+
+use async_graphql::parser::parse_query;
+use async_graphql::parser::types::ExecutableDocument;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+use super::{guard, weigh};
+
+/// Bytes of memory for parsed documents, roughly.
+const MEMORY: u64 = 8 << 20;
+
+/// Bytes that a parsed document is taken to occupy for each of its text.
+const SWELL: u64 = 16;
+
+#[derive(Clone)]
+struct Bytes;
+
+impl Weighter<String, Arc<ExecutableDocument>> for Bytes {
+    fn weight(&self, text: &String, _: &Arc<ExecutableDocument>) -> u64 {
+        SWELL * text.len() as u64 + 500
+    }
+}
+
+/// The documents kept. Cheap to clone.
+#[derive(Clone)]
+pub struct Documents(Arc<Cache<String, Arc<ExecutableDocument>, Bytes>>);
+
+impl Default for Documents {
+    fn default() -> Self {
+        Self(Arc::new(Cache::with_weighter(1_000, MEMORY, Bytes)))
+    }
+}
+
+/// Why there is no document.
+pub(super) enum Refusal {
+    /// It cannot be parsed: the execution says so, in the words of the parser.
+    Unparsed,
+    /// It is beyond a limit.
+    Beyond(String),
+}
+
+impl Documents {
+    /// The document of a text, within the limits of what may be parsed and executed.
+    pub(super) fn get(&self, text: &str) -> Result<Arc<ExecutableDocument>, Refusal> {
+        if let Some(known) = self.0.get(text) {
+            return Ok(known);
+        }
+        if !guard::nests_sanely(text) {
+            return Err(Refusal::Beyond(format!("the document nests deeper than {} levels", guard::MAX_NESTING)));
+        }
+        let document = parse_query(text).map_err(|_| Refusal::Unparsed)?;
+        weigh::check(&document).map_err(Refusal::Beyond)?;
+        let document = Arc::new(document);
+        self.0.insert(text.to_owned(), document.clone());
+        Ok(document)
+    }
+}
