@@ -137,10 +137,7 @@ fn describe() {
     describe_gauge!("overlay_cache_memory_entries", "Entries in process memory");
     describe_gauge!("overlay_cache_memory_bytes", "Bytes they are taken to occupy");
     describe_counter!("overlay_flights_joined_total", "Look-ups that waited for a load already under way, by kind");
-    describe_gauge!(
-        "overlay_cache_spare_misses_estimated",
-        "Values found invalid, each by its chance that only a collision of tags in the clock made it so"
-    );
+    describe_gauge!("overlay_cache_spare_misses_estimated", "Misses by collisions of tags in the clock, estimated");
     describe_gauge!("overlay_response_memory_entries", "Whole answers in process memory");
     describe_gauge!("overlay_response_memory_bytes", "Bytes they are taken to occupy");
     describe_counter!("overlay_audit_total", "Kept answers compared with PostgreSQL, by outcome");
@@ -148,10 +145,7 @@ fn describe() {
     describe_histogram!("overlay_staleness_seconds", "Age of the newest poll when an audited answer was served");
     describe_counter!("overlay_sql_retries_total", "Reads made again because their connection was lost");
     describe_counter!("overlay_wakeups_total", "Wake-ups of other processes after a commit, by direction");
-    describe_gauge!(
-        "overlay_feed_horizon_age_seconds",
-        "Time for which a transaction that writes has held the horizon back; what changed since is not cached"
-    );
+    describe_gauge!("overlay_feed_horizon_age_seconds", "Time for which a writing transaction has held the horizon");
     describe_gauge!("overlay_pool_connections", "PostgreSQL connections by state");
     describe_histogram!("overlay_feed_poll_seconds", "Time for one poll of the change feed");
     describe_counter!("overlay_feed_polls_total", "Polls of the change feed");

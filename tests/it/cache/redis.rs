@@ -9,7 +9,10 @@ use crate::harness::{Setup, TestApp, connected, private_redis, with_database};
 /// A session with the Redis under test.
 pub(super) async fn session(url: &str) -> redis::aio::MultiplexedConnection {
     let client = redis::Client::open(url).expect("a URL");
-    client.get_multiplexed_async_connection().await.expect("Redis answers")
+    // Patient: a machine that is busy with other tests is slow to answer.
+    let patient = Some(std::time::Duration::from_secs(20));
+    let config = redis::AsyncConnectionConfig::new().set_connection_timeout(patient).set_response_timeout(patient);
+    client.get_multiplexed_async_connection_with_config(&config).await.expect("Redis answers")
 }
 
 pub(super) async fn keys(session: &mut redis::aio::MultiplexedConnection) -> Vec<String> {

@@ -92,7 +92,10 @@ impl Node {
     /// A session of an onlooker's.
     pub(crate) async fn session(&self) -> MultiplexedConnection {
         let client = redis::Client::open(format!("redis://{}", self.address())).expect("a URL");
-        client.get_multiplexed_async_connection().await.expect("Redis answers")
+        // Patient: a machine that is busy with other tests is slow to answer.
+        let patient = Some(std::time::Duration::from_secs(20));
+        let config = redis::AsyncConnectionConfig::new().set_connection_timeout(patient).set_response_timeout(patient);
+        client.get_multiplexed_async_connection_with_config(&config).await.expect("Redis answers")
     }
 
     /// The answer to one command, given as words.

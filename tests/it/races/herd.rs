@@ -28,7 +28,7 @@ async fn a_herd_costs_each_process_one_statement() {
             ("SQL_TIMEOUT_MS", "60000"),
         ];
         let processes = [Process::start(&settings), Process::start(&settings)];
-        let body = format!("{{\"query\":\"{{ asset(versionId: \\\"{id}\\\") {{ name producerId datasetId }} }}\"}}");
+        let body = format!("{{\"query\":\"{{ asset(versionId: \\\"{id}\\\") {{ name datasetId contentHash }} }}\"}}");
         let request = format!(
             "POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
@@ -46,23 +46,27 @@ async fn a_herd_costs_each_process_one_statement() {
             .collect();
         // They have all asked once every process has as many requests under way; the metrics do not need the database.
         for process in &processes {
+            let mut joined = None;
             let under_way = async {
                 loop {
                     let metrics = process.metrics().await;
-                    let gauge = metrics.lines().find(|l| l.starts_with("overlay_flights_joined_total{kind=\"asset\"}"));
-                    let joined: usize = gauge.and_then(|l| l.rsplit(' ').next()?.parse().ok()).unwrap_or(0);
-                    if joined + 1 >= herd / 2 {
+                    let line = metrics.lines().find(|l| l.starts_with("overlay_flights_joined_total{kind=\"asset\"}"));
+                    joined = line.and_then(|l| l.rsplit(' ').next()?.parse::<usize>().ok());
+                    if joined.is_some_and(|joined| joined + 1 >= herd / 2) {
                         return;
                     }
                 }
             };
-            tokio::time::timeout(std::time::Duration::from_secs(60), under_way).await.expect("all board the flight");
+            tokio::time::timeout(std::time::Duration::from_secs(60), under_way)
+                .await
+                .unwrap_or_else(|_| panic!("not all board the flight; these do: {joined:?}"));
         }
         lock.rollback().await.expect("unlock");
         let mut answers = std::collections::HashSet::new();
         for asked in asking {
             let answer = asked.await.expect("no panic").expect("an answer");
             assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+            assert!(answer.body.starts_with(b"{\"data\":"), "{}", String::from_utf8_lossy(&answer.body));
             answers.insert(answer.body);
         }
         assert_eq!(answers.len(), 1, "all are told the same");

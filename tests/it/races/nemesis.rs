@@ -42,6 +42,7 @@ struct Nemesis {
     redis_folder: PathBuf,
     redis_proxy: Proxy,
     outages: Arc<Outages>,
+    world: Arc<World>,
     /// Entries of Redis as they once were, with their keys.
     dump: Vec<(String, Vec<u8>)>,
     reused: u64,
@@ -80,6 +81,7 @@ async fn the_nemesis_makes_no_read_stale() {
         redis_folder,
         redis_proxy,
         outages,
+        world: world.clone(),
         dump: Vec::new(),
         reused: 0,
     };
@@ -181,7 +183,7 @@ impl Nemesis {
                 "PostgreSQL was away and came back"
             }
             _ => {
-                self.crash(pg_url, 50 + dice.below(200)).await;
+                self.crash(pg_url, 500 + dice.below(500)).await;
                 "a backend was killed after it had burned transaction ids"
             }
         }
@@ -192,17 +194,17 @@ impl Nemesis {
         let session = connect(pg_url).await.expect("PostgreSQL is up");
         text(&session, "checkpoint").await.ok();
         let pid = text(&session, "select pg_backend_pid()::text").await.expect("a pid");
+        let first = text(&session, "select pg_snapshot_xmax(pg_current_snapshot())::text").await.expect("an id");
+        let first: u64 = first.parse().expect("a number");
         self.outages.turn();
-        let mut highest = 0;
-        for _ in 0..burn {
-            // Rolled back, and nothing was written: the log knows nothing of it.
-            let burned = text(&session, "begin; select pg_current_xact_id()::text; rollback").await;
-            drop(burned);
-            let next = text(&session, "select pg_snapshot_xmax(pg_current_snapshot())::text").await.expect("an id");
-            highest = next.parse::<u64>().expect("a number").max(highest);
-        }
+        // Rolled back, and nobody commits meanwhile: no log that knows of them reaches the disk.
+        self.world.pause().await;
+        let burning = "begin; select pg_current_xact_id(); rollback; ".repeat(burn as usize);
+        let burned = session.execute_unprepared(&burning).await;
         let pid = rustix::process::Pid::from_raw(pid.parse().expect("a number")).expect("a pid");
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
+        burned.expect("burned");
+        self.world.go_on();
         let deadline = Instant::now() + Duration::from_secs(60);
         let next = loop {
             if let Ok(session) = connect(pg_url).await
@@ -214,7 +216,7 @@ impl Nemesis {
             assert!(Instant::now() < deadline, "PostgreSQL does not recover");
         };
         self.outages.turn();
-        self.reused += highest.saturating_sub(next);
+        self.reused += (first + burn).saturating_sub(next);
     }
 
     async fn session(&self) -> redis::aio::MultiplexedConnection {

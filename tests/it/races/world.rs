@@ -27,6 +27,9 @@ pub(super) struct World {
     pub(super) things: Vec<Thing>,
     epoch: Mutex<String>,
     stopped: AtomicBool,
+    paused: AtomicBool,
+    /// Writers in the middle of something.
+    busy: AtomicU64,
 }
 
 impl World {
@@ -51,7 +54,14 @@ impl World {
             session.execute_unprepared(&sql).await.expect("update");
         }
         session.close().await.expect("close");
-        Self { seed, things, epoch: Mutex::default(), stopped: AtomicBool::new(false) }
+        Self {
+            seed,
+            things,
+            epoch: Mutex::default(),
+            stopped: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
+            busy: AtomicU64::new(0),
+        }
     }
 
     pub(super) fn stop(&self) {
@@ -60,6 +70,32 @@ impl World {
 
     pub(super) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::SeqCst)
+    }
+
+    /// Lets nobody write until [`Self::go_on`]; answers when nobody does.
+    pub(super) async fn pause(&self) {
+        self.paused.store(true, Ordering::SeqCst);
+        while self.busy.load(Ordering::SeqCst) > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    pub(super) fn go_on(&self) {
+        self.paused.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether a writer may begin something; if so, it must say when it is [`Self::done`].
+    pub(super) fn may_begin(&self) -> bool {
+        self.busy.fetch_add(1, Ordering::SeqCst);
+        let may = !self.paused.load(Ordering::SeqCst);
+        if !may {
+            self.done();
+        }
+        may
+    }
+
+    pub(super) fn done(&self) {
+        self.busy.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// The epoch that the servers told last.

@@ -31,8 +31,12 @@ async fn write(world: Arc<World>, pg_url: String, own: usize, of: usize) {
                 }
             },
         };
-        if step(session, &things, &mut dice).await.is_err() {
-            connection = None;
+        if world.may_begin() {
+            let outcome = step(session, &things, &mut dice).await;
+            world.done();
+            if outcome.is_err() {
+                connection = None;
+            }
         }
         tokio::time::sleep(Duration::from_micros(dice.below(4_000))).await;
     }

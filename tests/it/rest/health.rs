@@ -114,7 +114,7 @@ fn described() -> BTreeSet<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_are_those_that_are_described() {
     /// These appear with the first fault of their kind, or with read replicas.
-    const ELSEWHERE: [&str; 8] = [
+    const ELSEWHERE: [&str; 13] = [
         "overlay_feed_errors_total",
         "overlay_redis_faults_total",
         "overlay_redis_writes_dropped_total",
@@ -123,6 +123,11 @@ async fn metrics_are_those_that_are_described() {
         "overlay_replica_lag_seconds",
         "overlay_replica_loads_total",
         "overlay_sql_errors_total",
+        "overlay_sql_retries_total",
+        "overlay_flights_joined_total",
+        "overlay_staleness_seconds",
+        "overlay_wakeups_total",
+        "overlay_cache_spare_misses_estimated",
     ];
     let Some((redis, _folder)) = private_redis().await else { return };
     with(Setup::seeded().redis(redis.url()), async |app| {
