@@ -1,13 +1,20 @@
 # Two commands do everything: `make run` and `make test`. Both install what is missing first.
 SHELL := /bin/bash
 
-.PHONY: run test check schema bench migrate clean
+.PHONY: run test soak check schema bench migrate clean
 
 run: ## Serve on port 8788 with the demo market and, on Debian, the machine's own package catalogue
 	@scripts/run
 
 test: ## Run all tests against a private PostgreSQL and Redis (or those of PG_URL and REDIS_URL)
 	@scripts/test
+
+soak: ## Race a million reads against writers and break the stores for ten minutes (RACES, NEMESIS_SECONDS change that)
+	scripts/bootstrap --test
+	cargo build --locked --profile fast
+	OVERLAY_BIN=$(CURDIR)/target/fast/overlay OVERLAY_RACES=$${RACES:-1000000} \
+	    NEMESIS_SECONDS=$${NEMESIS_SECONDS:-600} NEMESIS_CUT_SECONDS=30 \
+	    scripts/test --cargo-profile fast --profile soak -E 'test(/^races::/)'
 
 check: ## What CI checks besides the tests
 	cargo fmt --all -- --check

@@ -173,7 +173,7 @@ impl Clock {
     }
 
     /// Whether a value loaded at `moment` still includes every known change of `tags`.
-    pub fn is_valid(&self, moment: Moment, tags: impl AsRef<Slots>) -> bool {
+    pub fn is_valid(&self, moment: Moment, tags: &impl AsRef<Slots>) -> bool {
         self.is_unchecked || is_valid(&self.current.load(), moment, tags.as_ref())
     }
 
@@ -195,7 +195,7 @@ impl Clock {
 
     /// The latest moment that a value loaded at `moment` is known to include: the present one, if nothing of `tags` has
     /// changed since, because the clock knows every change below its horizon; else `moment` itself.
-    pub fn renewed(&self, moment: Moment, tags: impl AsRef<Slots>) -> Moment {
+    pub fn renewed(&self, moment: Moment, tags: &impl AsRef<Slots>) -> Moment {
         let history = self.current.load();
         // The horizon first: a change that is published while the slots are read must not be promised.
         let horizon = history.horizon();

@@ -14,7 +14,7 @@ use super::clock::{Clock, Epoch, History};
 use super::token::{Consistency, Token};
 use super::wake::{self, Wake};
 use crate::db::{self, Commit, epoch_token};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 
 /// Most rows one poll reads. A gap longer than this raises the floor instead, so that a start is quick.
 const MAX_ROWS: usize = 200_000;
@@ -221,11 +221,13 @@ impl Feed {
         self.polls.fetch_add(1, Ordering::Relaxed);
         let at = Instant::now();
         let advance = async {
-            match self.advance(connection).await {
-                // A connection that was cut meanwhile is found out by its first use; the second use is of another.
-                Err(error) if error.kind() == Kind::Unavailable => self.advance(connection).await,
-                outcome => outcome,
+            // A connection that was cut meanwhile is found out by its first use; the next use is of another.
+            for _ in 0..2 {
+                if self.advance(connection).await.is_ok() {
+                    return Ok(());
+                }
             }
+            self.advance(connection).await
         };
         let outcome = match tokio::time::timeout(POLL_TIMEOUT, advance).await {
             Ok(outcome) => outcome,

@@ -76,11 +76,11 @@ async fn by_query_string(
     let mut json = |name: &str| {
         let text = given.remove(name).filter(|text| !text.is_empty());
         let value = text.map(|text| serde_json::from_str(&text)).transpose();
-        value.map_err(|fault| media.bad(&format!("`{name}` is not JSON: {fault}")))
+        value.map_err(|fault| format!("`{name}` is not JSON: {fault}"))
     };
     let (variables, extensions) = match (json("variables"), json("extensions")) {
         (Ok(variables), Ok(extensions)) => (variables, extensions),
-        (Err(refusal), _) | (_, Err(refusal)) => return refusal,
+        (Err(why), _) | (_, Err(why)) => return media.bad(&why),
     };
     let parameters = Parameters {
         query: given.remove("query"),

@@ -143,7 +143,7 @@ impl Reader {
         let world = self.world.clone();
         let thing = &world.things[self.dice.below(world.things.len() as u64) as usize];
         let before: Vec<u64> = world.things.iter().map(|t| t.committed.load(Ordering::SeqCst)).collect();
-        let token = world.token(thing);
+        let token = thing.token();
         let (asked, header, least) = match (self.dice.below(10), token) {
             (0..4, _) => (Asked::Strong, "overlay-consistency: strong\r\n".to_owned(), None),
             (4..7, Some((count, token))) => (Asked::Token, format!("overlay-consistency: {token}\r\n"), Some(count)),
@@ -165,9 +165,6 @@ impl Reader {
             Ok(answer) if matches!(answer.status, 200 | 304) && !answer.body.starts_with(b"{\"errors\"") => {
                 self.tally.while_away += u64::from(outage == outages.number() && Outages::is_away(outage));
                 self.tally.kept += u64::from(answer.header("age").is_some());
-                if let Some(token) = answer.header("overlay-consistency") {
-                    world.heard(token);
-                }
                 let unverified = answer.header("warning").is_some();
                 let body = self.remember(memory, answer);
                 let seen = counts(&body);

@@ -17,15 +17,17 @@ pub(super) struct Thing {
     pub(super) committed: AtomicU64,
     /// The highest count that anybody tried to commit.
     pub(super) attempted: AtomicU64,
-    /// Transaction ids and times of acknowledgement by count.
-    commits: Mutex<Vec<Option<(u64, Instant)>>>,
+    /// Tokens and times of acknowledgement by count.
+    commits: Mutex<Vec<Option<Commit>>>,
 }
+
+/// The token that names a commit, if it has one, and when it was acknowledged.
+type Commit = (Option<String>, Instant);
 
 /// The versions raced for.
 pub(super) struct World {
     pub(super) seed: u64,
     pub(super) things: Vec<Thing>,
-    epoch: Mutex<String>,
     stopped: AtomicBool,
     paused: AtomicBool,
     /// Writers in the middle of something.
@@ -54,14 +56,7 @@ impl World {
             session.execute_unprepared(&sql).await.expect("update");
         }
         session.close().await.expect("close");
-        Self {
-            seed,
-            things,
-            epoch: Mutex::default(),
-            stopped: AtomicBool::new(false),
-            paused: AtomicBool::new(false),
-            busy: AtomicU64::new(0),
-        }
+        Self { seed, things, stopped: AtomicBool::new(false), paused: AtomicBool::new(false), busy: AtomicU64::new(0) }
     }
 
     pub(super) fn stop(&self) {
@@ -98,44 +93,32 @@ impl World {
         self.busy.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// The epoch that the servers told last.
-    pub(super) fn heard(&self, token: &str) {
-        if let Some((epoch, _)) = token.split_once('.') {
-            let mut known = self.epoch.lock().unwrap_or_else(PoisonError::into_inner);
-            if *known != epoch {
-                epoch.clone_into(&mut known);
-            }
-        }
-    }
-
     /// How many commits were acknowledged.
     pub(super) fn commits(&self) -> u64 {
         self.things.iter().map(|thing| thing.committed.load(Ordering::SeqCst)).sum()
     }
-
-    /// The token of a thing's last commit, and its count; `None` before there is one.
-    pub(super) fn token(&self, thing: &Thing) -> Option<(u64, String)> {
-        let count = thing.committed.load(Ordering::SeqCst);
-        let (xid, _) = thing.at(count)?;
-        let epoch = self.epoch.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        (!epoch.is_empty()).then(|| (count, format!("{epoch}.{xid}")))
-    }
 }
 
 impl Thing {
-    /// Notes that the commit of `count` by transaction `xid` was acknowledged, or found done.
-    pub(super) fn acknowledged(&self, count: u64, xid: Option<u64>) {
+    /// Notes that the commit of `count` was acknowledged, and the token that names it; or that it was found done.
+    pub(super) fn acknowledged(&self, count: u64, token: Option<String>) {
         let mut commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
         let length = commits.len().max(count as usize + 1);
         commits.resize(length, None);
-        commits[count as usize] = xid.map(|xid| (xid, Instant::now()));
+        commits[count as usize] = Some((token, Instant::now()));
         drop(commits);
         self.committed.fetch_max(count, Ordering::SeqCst);
     }
 
-    /// Transaction and time of a commit.
-    pub(super) fn at(&self, count: u64) -> Option<(u64, Instant)> {
-        self.commits.lock().unwrap_or_else(PoisonError::into_inner).get(count as usize).copied().flatten()
+    /// Token and time of a commit.
+    pub(super) fn at(&self, count: u64) -> Option<Commit> {
+        self.commits.lock().unwrap_or_else(PoisonError::into_inner).get(count as usize).cloned().flatten()
+    }
+
+    /// The last commit's count and token, if it has one.
+    pub(super) fn token(&self) -> Option<(u64, String)> {
+        let count = self.committed.load(Ordering::SeqCst);
+        Some((count, self.at(count)?.0?))
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use overlay::coherence::{Epoch, Token};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement, TransactionTrait};
 use tokio::task::JoinHandle;
 
@@ -63,8 +64,8 @@ async fn step(session: &DatabaseConnection, things: &[&Thing], dice: &mut Dice) 
     match dice.below(10) {
         0..6 => {
             let count = next(one);
-            let xid = raise(session, one, count).await?;
-            one.acknowledged(count, Some(xid));
+            let token = raise(session, one, count).await?;
+            one.acknowledged(count, token);
         }
         6..8 => {
             // All of its things at once, with time for others to begin and end.
@@ -76,8 +77,8 @@ async fn step(session: &DatabaseConnection, things: &[&Thing], dice: &mut Dice) 
                 tokio::time::sleep(Duration::from_micros(dice.below(3_000))).await;
             }
             tx.commit().await?;
-            for (thing, count, xid) in raised {
-                thing.acknowledged(count, Some(xid));
+            for (thing, count, token) in raised {
+                thing.acknowledged(count, token);
             }
         }
         8 => {
@@ -87,9 +88,9 @@ async fn step(session: &DatabaseConnection, things: &[&Thing], dice: &mut Dice) 
             raise(&tx, one, next(one)).await?;
             tx.execute_unprepared("rollback to s").await?;
             let count = next(one);
-            let xid = raise(&tx, one, count).await?;
+            let token = raise(&tx, one, count).await?;
             tx.commit().await?;
-            one.acknowledged(count, Some(xid));
+            one.acknowledged(count, token);
         }
         _ => {
             let tx = session.begin().await?;
@@ -104,12 +105,24 @@ fn next(thing: &Thing) -> u64 {
     thing.attempted.fetch_add(1, Ordering::SeqCst) + 1
 }
 
-async fn raise(session: &impl ConnectionTrait, thing: &Thing, count: u64) -> Result<u64, DbErr> {
+/// Counts a thing up; answers the token that will name the commit, made of what the transaction itself sees of its epoch.
+async fn raise(session: &impl ConnectionTrait, thing: &Thing, count: u64) -> Result<Option<String>, DbErr> {
     let sql = format!(
-        "update assets set name = 'v{count}' where version_id = '{}' returning pg_current_xact_id()::text",
+        "update assets set name = 'v{count}' where version_id = '{}' returning pg_current_xact_id()::text, \
+         (select tableoid::text || '.' || token::text || '.' || extract(epoch from pg_postmaster_start_time())::text \
+          from cache_epoch), \
+         (select system_identifier::text from pg_control_system()), \
+         (select oid::text from pg_database where datname = current_database())",
         thing.id
     );
-    let row = session.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
-    let xid: String = row.expect("the version is there").try_get_by_index(0)?;
-    Ok(xid.parse().expect("a transaction id"))
+    let row =
+        session.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await?.expect("the version is there");
+    let text = |index| row.try_get_by_index::<Option<String>>(index);
+    let (xid, token, system, database) = (text(0)?, text(1)?, text(2)?, text(3)?);
+    // Without a token no epoch has begun yet, and nothing names the commit.
+    let token = token.map(|token| Token {
+        epoch: Epoch::new(&system.unwrap_or_default(), &database.unwrap_or_default(), &token),
+        xid: xid.and_then(|xid| xid.parse().ok()).expect("a transaction id"),
+    });
+    Ok(token.map(|token| token.to_string()))
 }
