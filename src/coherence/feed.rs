@@ -203,16 +203,23 @@ impl Feed {
         }
     }
 
-    /// Waits for a poll that began after this call.
+    /// Waits for a poll that began after this call. One that fails is tried again for a while: after a restart of PostgreSQL
+    /// the first may still meet connections that were cut.
     async fn catch_up(&self) -> Result<()> {
+        let since = Instant::now();
         let mut finished = self.finished.subscribe();
-        let wanted = self.begun.load(Ordering::SeqCst) + 1;
-        self.demand.notify_one();
-        let outcome = finished
-            .wait_for(|done| done.number >= wanted)
-            .await
-            .map_err(|_| Error::unavailable("the server is shutting down"))?;
-        if outcome.succeeded { Ok(()) } else { Err(Error::unavailable("the change feed cannot be read now")) }
+        loop {
+            let wanted = self.begun.load(Ordering::SeqCst) + 1;
+            self.demand.notify_one();
+            let outcome = finished.wait_for(|done| done.number >= wanted).await;
+            let outcome = outcome.map_err(|_| Error::unavailable("the server is shutting down"))?;
+            if outcome.succeeded {
+                return Ok(());
+            }
+            if since.elapsed() > POLL_TIMEOUT / 2 {
+                return Err(Error::unavailable("the change feed cannot be read now"));
+            }
+        }
     }
 
     /// One poll: raise the slots, then publish the horizon.

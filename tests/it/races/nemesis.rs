@@ -183,7 +183,7 @@ impl Nemesis {
                 "PostgreSQL was away and came back"
             }
             _ => {
-                self.crash(pg_url, 500 + dice.below(500)).await;
+                self.crash(pg_url, 100 + dice.below(200)).await;
                 "a backend was killed after it had burned transaction ids"
             }
         }
@@ -192,7 +192,10 @@ impl Nemesis {
     /// Burns transaction ids that reach no log, kills a backend, and waits until PostgreSQL has recovered.
     async fn crash(&mut self, pg_url: &str, burn: u64) {
         let session = connect(pg_url).await.expect("PostgreSQL is up");
-        text(&session, "checkpoint").await.ok();
+        // Recovery empties it: only that tells that the crash is over and not yet to come.
+        let mark = "create unlogged table if not exists nemesis (mark int); insert into nemesis values (1)";
+        text(&session, mark).await.expect("marked");
+        text(&session, "checkpoint").await.expect("a checkpoint");
         let pid = text(&session, "select pg_backend_pid()::text").await.expect("a pid");
         let first = text(&session, "select pg_snapshot_xmax(pg_current_snapshot())::text").await.expect("an id");
         let first: u64 = first.parse().expect("a number");
@@ -208,6 +211,7 @@ impl Nemesis {
         let deadline = Instant::now() + Duration::from_secs(60);
         let next = loop {
             if let Ok(session) = connect(pg_url).await
+                && text(&session, "select count(*)::text from nemesis").await.is_ok_and(|marks| marks == "0")
                 && let Ok(next) = text(&session, "select pg_snapshot_xmax(pg_current_snapshot())::text").await
             {
                 session.close().await.ok();
