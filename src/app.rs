@@ -7,11 +7,11 @@ use futures_util::future::BoxFuture;
 use crate::cache::Cache;
 use crate::coherence::{Feed, Token};
 use crate::db::{Db, Tx};
-use crate::domain::assets::Assets;
-use crate::domain::policies::Policies;
+use crate::domain::assets::{self, Assets};
+use crate::domain::policies::{self, Policies};
 use crate::domain::prices::Prices;
-use crate::domain::producers::Producers;
-use crate::domain::receipts::Receipts;
+use crate::domain::producers::{self, Producers};
+use crate::domain::receipts::{self, Receipts};
 use crate::error::{Error, Result};
 
 /// The rooms, and what they stand on. Cheap to clone.
@@ -75,10 +75,12 @@ impl App {
 
 /// The keys of what a tag names alone, deleted from Redis for people who look there; nothing rests on it.
 fn entity_keys(tag: &str) -> Vec<Arc<str>> {
-    match tag.split_once(':') {
-        Some((_, "*")) | None => Vec::new(),
-        Some(("asset", id)) => ["", ":parents", ":manifest"].map(|of| format!("cache:asset:{id}{of}").into()).to_vec(),
-        Some((kind @ ("producer" | "policy" | "receipt"), id)) => vec![format!("cache:{kind}:{id}").into()],
-        Some(_) => Vec::new(),
+    let Some((kind, id)) = tag.split_once(':').filter(|(_, id)| *id != "*") else { return Vec::new() };
+    match kind {
+        "asset" => id.parse().map_or_else(|_| Vec::new(), |id| assets::keys_of(id).to_vec()),
+        "producer" => vec![producers::key_of(id.to_owned())],
+        "policy" => vec![policies::key_of(id.to_owned())],
+        "receipt" => vec![receipts::key_of(id.to_owned())],
+        _ => Vec::new(),
     }
 }

@@ -4,10 +4,9 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
-
+use super::envelope::{self, Times};
 use super::key::Cached;
-use crate::coherence::{Epoch, Moment, Tag, Tags};
+use crate::coherence::{Consistency, Moment, Tag, Tags};
 use crate::error::{Error, Result};
 
 /// What a loader answers for one key: the value, or its absence, and what it depends on.
@@ -83,77 +82,34 @@ pub(super) fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
 }
 
-/// The first line of an entry in Redis; the second is the value as JSON. A person reads it with `redis-cli get`.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Head<'a> {
-    /// Format of the entry; another number is a miss.
-    v: u8,
-    /// The key it belongs to: an entry that was copied under another one is a miss.
-    key: std::borrow::Cow<'a, str>,
-    epoch: std::borrow::Cow<'a, str>,
-    as_of: u64,
-    tags: Vec<std::borrow::Cow<'a, str>>,
-    stored_ms: u64,
-    soft_ms: u64,
-    /// Length of the value's line, bytes: a truncated entry is a miss.
-    bytes: usize,
-}
-
-const FORMAT: u8 = 1;
-
-/// Most tags an entry from Redis may have before it is taken for garbage.
-const MAX_TAGS: usize = 100_000;
-
-/// Most bytes of an entry in Redis. More is not written, and not parsed when somebody else has written it.
-pub(super) const MAX_BYTES: usize = 8 << 20;
-
 /// A value as the JSON that Redis keeps.
 pub(super) fn data<V: Cached>(value: Option<&V>) -> Result<Vec<u8>> {
     serde_json::to_vec(&value).map_err(Error::internal)
 }
 
 /// The bytes of an entry for Redis.
-pub(super) fn encode(key: &str, entry: &Entry, data: &[u8]) -> Result<Vec<u8>> {
-    let head = Head {
-        v: FORMAT,
-        key: key.into(),
-        epoch: entry.moment.epoch.to_string().into(),
-        as_of: entry.moment.as_of,
-        tags: entry.tags.names().iter().map(|t| t.as_str().into()).collect(),
-        stored_ms: entry.stored_ms,
-        soft_ms: entry.soft_ms,
-        bytes: data.len(),
-    };
-    let mut out = serde_json::to_vec(&head).map_err(Error::internal)?;
-    out.push(b'\n');
-    out.extend_from_slice(data);
-    Ok(out)
+pub(super) fn encode(key: &str, entry: &Entry, data: &[u8]) -> Vec<u8> {
+    let times = Times { stored_ms: entry.stored_ms, soft_ms: entry.soft_ms };
+    envelope::seal(key, entry.moment, &entry.tags, times, Consistency::Bounded, data)
 }
 
 /// Reads an entry back. `None` for anything that is not exactly what [`encode`] writes for this key and a `V`.
 pub(super) fn decode<V: Cached>(key: &str, bytes: &[u8]) -> Option<Entry> {
-    if bytes.len() > MAX_BYTES {
-        return None;
-    }
-    let end = bytes.iter().position(|b| *b == b'\n')?;
-    let (head, data) = (&bytes[..end], &bytes[end + 1..]);
-    let head: Head<'_> = serde_json::from_slice(head).ok()?;
-    if head.v != FORMAT || head.key != key || head.bytes != data.len() || head.tags.len() > MAX_TAGS {
-        return None;
-    }
-    let moment = Moment { epoch: Epoch::parse(&head.epoch)?, as_of: head.as_of };
-    let tags = Tags::new(head.tags.into_iter().map(|t| Tag::new(t.into_owned())));
+    let opened = envelope::open(key, bytes)?;
+    let data = &bytes[opened.body];
+    let tags = Tags::new(opened.tags.into_iter().map(|t| Tag::new(t.into_owned())));
     let value: Option<V> = serde_json::from_slice(data).ok()?;
-    let entry = Entry::new(moment, tags, head.soft_ms, value.map(Arc::new), data.len());
-    // A time in the future (a wrong clock, or garbage) would keep the entry fresh for ever.
-    Some(Entry { stored_ms: head.stored_ms.min(now_ms()), ..entry })
+    let entry = Entry::new(opened.moment, tags, opened.times.soft_ms, value.map(Arc::new), data.len());
+    Some(Entry { stored_ms: opened.times.stored_ms, ..entry })
 }
 
 #[cfg(test)]
 mod tests {
+    use serde::{Deserialize, Serialize};
+
     use super::*;
     use crate::cache::ttl::Kind;
+    use crate::coherence::Epoch;
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Noun(String);
@@ -166,7 +122,7 @@ mod tests {
         let data = data(value.as_ref()).expect("serializes");
         let moment = Moment { epoch: Epoch::new("a", "b", "c"), as_of: 42 };
         let tags = Tags::new([Tag::new("asset:1"), Tag::new("lineage@a\n\"b")]);
-        encode("k", &Entry::new(moment, tags, 1000, value.map(Arc::new), data.len()), &data).expect("serializes")
+        encode("k", &Entry::new(moment, tags, 1000, value.map(Arc::new), data.len()), &data)
     }
 
     #[test]

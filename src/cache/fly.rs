@@ -12,7 +12,7 @@ use super::ledger::Outcome;
 use super::lock::{self, Turn};
 use super::read::{Inner, Load, Why};
 use super::replica;
-use super::store::redis::Write;
+use super::store::redis::{Redis, Write};
 use crate::coherence::{Moment, Tags};
 use crate::error::Error;
 
@@ -70,7 +70,7 @@ impl Inner {
 
     /// What Redis has of the flight's keys, as far as it is valid.
     async fn shared<V: Cached>(&self, flight: &Flight) -> Vec<Option<Arc<Entry>>> {
-        let Some(redis) = self.redis.as_ref().filter(|r| r.is_connected()) else {
+        let Some(redis) = Redis::connected(self.redis.as_ref()) else {
             return vec![None; flight.legs().len()];
         };
         let keys: Vec<&str> = flight.legs().iter().map(|leg| &*leg.key).collect();
@@ -114,8 +114,8 @@ impl Inner {
         // Also refuses a load that spans an epoch, and one that something changed under.
         if self.clock.is_valid(entry.moment, &entry.tags) {
             self.memory.put(key.clone(), entry.clone());
-            if let Some(redis) = &self.redis {
-                let bytes = entry::encode(key, &entry, &data)?;
+            if let Some(redis) = Redis::connected(self.redis.as_ref()) {
+                let bytes = entry::encode(key, &entry, &data);
                 redis.put(Write { key: key.clone(), bytes, ttl_ms: soft_ms + self.ttls.grace_ms() });
             }
         } else {

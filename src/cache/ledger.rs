@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::entry::Entry;
-use crate::coherence::{Clock, Moment, Tags};
+use crate::coherence::{Moment, Tags};
 
 /// Where a value came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,11 +93,11 @@ impl Ledger {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a part of the answer.
-    pub(super) fn read(&self, outcome: Outcome, entry: &Entry, clock: &Clock) {
-        // A part that nothing has changed since it was loaded includes all that the clock knows of by now. Without this,
-        // one part loaded anew among older ones would hold the whole answer's moment below its own change.
-        let moment = clock.renewed(entry.moment, &entry.tags);
+    /// Notes a part of the answer. `moment` is what it is known to include by now ([`Clock::renewed`]): with the moment it was
+    /// loaded at, one part loaded anew among older ones would hold the whole answer's moment below its own change.
+    ///
+    /// [`Clock::renewed`]: crate::coherence::Clock::renewed
+    pub(super) fn read(&self, outcome: Outcome, entry: &Entry, moment: Moment) {
         let left = (entry.stored_ms + entry.soft_ms).saturating_sub(super::entry::now_ms());
         let mut notes = self.notes();
         notes.worst = notes.worst.max(Some(outcome));

@@ -34,7 +34,7 @@ pub(super) async fn turn<F>(redis: Option<&Redis>, key: &Arc<str>, look: impl Fn
 where
     F: Future<Output = Vec<Option<Arc<Entry>>>>,
 {
-    let Some(redis) = redis.filter(|r| r.is_connected()) else { return outcome("alone", Turn::Build(None)) };
+    let Some(redis) = Redis::connected(redis) else { return outcome("alone", Turn::Build(None)) };
     let begun = Instant::now();
     let token = Uuid::new_v4();
     while begun.elapsed() < PATIENCE {

@@ -51,13 +51,14 @@ where
     I: Clone + Eq + Hash + Send + Sync + 'static,
     V: Clone + Send + 'static,
 {
-    /// A load that `find` does; what it leaves out does not exist.
-    pub fn new<F>(find: impl Fn(Vec<I>) -> F + Send + Sync + 'static) -> Self
+    /// A load that `find` does with `what` it needs; what it leaves out does not exist.
+    pub fn new<W, F>(what: W, find: impl Fn(W, Vec<I>) -> F + Send + Sync + 'static) -> Self
     where
+        W: Clone + Send + Sync + 'static,
         F: Future<Output = Result<HashMap<I, V>>> + Send + 'static,
     {
         let queue = Mutex::new(Queue { running: 0, waiting: Vec::new() });
-        Self { inner: Arc::new(Inner { find: Box::new(move |ids| find(ids).boxed()), queue }) }
+        Self { inner: Arc::new(Inner { find: Box::new(move |ids| find(what.clone(), ids).boxed()), queue }) }
     }
 
     /// The values of `ids`: the statement begins after this call, with whoever else waits by then.
@@ -160,17 +161,11 @@ mod tests {
     #[tokio::test]
     async fn who_waits_shares_a_statement_and_gets_its_own() {
         let (statements, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
-        let merge = {
-            let (statements, gate) = (statements.clone(), gate.clone());
-            Merge::new(move |ids: Vec<u32>| {
-                let (statements, gate) = (statements.clone(), gate.clone());
-                async move {
-                    statements.fetch_add(1, Ordering::SeqCst);
-                    gate.acquire().await.expect("open").forget();
-                    Ok(ids.into_iter().filter(|id| id % 10 != 0).map(|id| (id, id.to_string())).collect())
-                }
-            })
-        };
+        let merge = Merge::new((statements.clone(), gate.clone()), |(statements, gate), ids: Vec<u32>| async move {
+            statements.fetch_add(1, Ordering::SeqCst);
+            gate.acquire().await.expect("open").forget();
+            Ok(ids.into_iter().filter(|id| id % 10 != 0).map(|id| (id, id.to_string())).collect())
+        });
         let asked = (1..=100u32).map(|id| {
             let merge = merge.clone();
             tokio::spawn(async move { (id, merge.find(vec![id, 7]).await.expect("found")) })
@@ -195,7 +190,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_loses_a_load_and_nothing_else() {
-        let merge = Merge::new(|ids: Vec<u32>| async move {
+        let merge = Merge::new((), |(), ids: Vec<u32>| async move {
             assert!(!ids.contains(&13), "unlucky");
             Ok(ids.into_iter().map(|id| (id, ())).collect())
         });

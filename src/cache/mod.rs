@@ -13,6 +13,7 @@
 
 mod counts;
 mod entry;
+mod envelope;
 mod flight;
 mod fly;
 mod key;

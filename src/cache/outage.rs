@@ -13,6 +13,7 @@ use super::entry::{self, Age, Entry, Loaded, now_ms};
 use super::key::{Cached, Key};
 use super::ledger::{Ledger, Outcome};
 use super::read::{Inner, Load, wrong_type};
+use super::store::redis::Redis;
 use crate::error::{Error, Kind as Fault, Result};
 
 /// Longest wait for PostgreSQL where a cached value could be served instead.
@@ -114,7 +115,7 @@ impl Inner {
         let mut found: Vec<Option<Arc<Entry>>> =
             keys.iter().map(|key| self.memory.get(key.text()).filter(|e| is_servable(e))).collect();
         let missing: Vec<usize> = (0..keys.len()).filter(|i| found[*i].is_none()).collect();
-        if let (false, Some(redis)) = (missing.is_empty(), self.redis.as_ref().filter(|r| r.is_connected())) {
+        if let (false, Some(redis)) = (missing.is_empty(), Redis::connected(self.redis.as_ref())) {
             let names: Vec<&str> = missing.iter().map(|i| &**keys[*i].text()).collect();
             for (index, bytes) in missing.iter().zip(redis.get_many(&names).await) {
                 let entry = bytes.and_then(|bytes| entry::decode::<V>(keys[*index].text(), &bytes));

@@ -159,11 +159,12 @@ impl Cache {
                     continue;
                 };
                 let (entry, outcome) = landing?;
-                if number <= arrived && !inner.clock.is_valid(entry.moment, &entry.tags) {
+                let moment = inner.clock.renewed(entry.moment, &entry.tags);
+                if number <= arrived && moment.is_none() {
                     again.push(index);
                     continue;
                 }
-                ledger.read(outcome, &entry, &inner.clock);
+                ledger.read(outcome, &entry, moment.unwrap_or(entry.moment));
                 found[index] = Some(entry.value().map_err(|()| wrong_type(&keys[index]))?);
             }
             missing = again;
@@ -243,11 +244,11 @@ impl Inner {
             count(V::KIND, Look::MemoryMiss);
             return None;
         };
-        if !self.clock.is_valid(entry.moment, &entry.tags) {
+        let Some(moment) = self.clock.renewed(entry.moment, &entry.tags) else {
             count(V::KIND, Look::MemoryInvalid);
             spare(&self.clock, entry.moment, entry.tags.slots());
             return None;
-        }
+        };
         let age = entry.age(self.ttls.grace_ms());
         let (outcome, look) = match age {
             Age::Over => {
@@ -259,7 +260,7 @@ impl Inner {
         };
         let value = entry.value().ok()?;
         count(V::KIND, look);
-        ledger.read(outcome, &entry, &self.clock);
+        ledger.read(outcome, &entry, moment);
         Some((value, age))
     }
 

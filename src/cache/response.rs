@@ -7,17 +7,16 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use super::entry::now_ms;
+use super::envelope::{self, Times};
+use super::ledger::Basis;
+use super::read::spare;
+use super::store::redis::{Redis, Write};
+use crate::coherence::{Clock, Consistency, Moment, Slots};
 use bytes::Bytes;
 use metrics::Counter;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache as Store;
-use serde::{Deserialize, Serialize};
-
-use super::entry::now_ms;
-use super::ledger::Basis;
-use super::read::spare;
-use super::store::redis::{Redis, Write};
-use crate::coherence::{Clock, Consistency, Epoch, Moment, Slots};
 
 /// A finished answer.
 pub trait Answer: Send + Sync + Sized + 'static {
@@ -128,29 +127,6 @@ impl Counts {
     }
 }
 
-/// The first line of an answer in Redis; what follows is the answer's own.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Head<'a> {
-    /// Format; another number is a miss.
-    v: u8,
-    /// The key it belongs to.
-    #[serde(borrow)]
-    key: &'a str,
-    epoch: std::borrow::Cow<'a, str>,
-    as_of: u64,
-    #[serde(borrow)]
-    tags: Vec<std::borrow::Cow<'a, str>>,
-    stored_ms: u64,
-    soft_ms: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    demand: Option<String>,
-    /// Length of what follows the line, bytes.
-    bytes: usize,
-}
-
-const FORMAT: u8 = 1;
-
 impl<A: Answer> Responses<A> {
     /// A cache of at most `memory_bytes` in this process, and of what Redis holds.
     pub fn new(clock: Arc<Clock>, redis: Option<Redis>, memory_bytes: u64) -> Self {
@@ -184,13 +160,13 @@ impl<A: Answer> Responses<A> {
 
     /// What Redis has, if it can be served. One round trip.
     pub async fn shared(&self, digest: &Digest) -> Option<Arc<Kept<A>>> {
-        let redis = self.inner.redis.as_ref().filter(|r| r.is_connected())?;
+        let redis = Redis::connected(self.inner.redis.as_ref())?;
         let (key, counts) = (key(digest), &self.inner.counts);
         let Some(bytes) = redis.get_many(&[&key]).await.into_iter().next().flatten() else {
             counts.shared_miss.increment(1);
             return None;
         };
-        let Some(kept) = decode::<A>(&key, bytes.into()) else {
+        let Some(kept) = decode::<A>(&key, &bytes.into()) else {
             counts.shared_garbage.increment(1);
             return None;
         };
@@ -216,7 +192,7 @@ impl<A: Answer> Responses<A> {
             self.inner.counts.unkept.increment(1);
             return;
         }
-        let slots = Slots::of(basis.tags.names().iter().map(|t| t.as_str()));
+        let slots = basis.tags.slots().clone();
         let kept = Arc::new(Kept {
             answer,
             demand,
@@ -226,7 +202,7 @@ impl<A: Answer> Responses<A> {
             stored_ms: now_ms(),
             soft_ms,
         });
-        if let Some(redis) = self.inner.redis.as_ref().filter(|r| r.is_connected()) {
+        if let Some(redis) = Redis::connected(self.inner.redis.as_ref()) {
             let key = key(digest);
             let bytes = encode(&key, &kept, basis);
             redis.put(Write { key: key.into(), bytes, ttl_ms: soft_ms });
@@ -274,41 +250,22 @@ fn key(digest: &Digest) -> String {
 fn encode<A: Answer>(key: &str, kept: &Kept<A>, basis: &Basis) -> Vec<u8> {
     let mut body = Vec::with_capacity(kept.answer.weight() + 256);
     kept.answer.write(&mut body);
-    let head = Head {
-        v: FORMAT,
-        key,
-        epoch: kept.moment.epoch.to_string().into(),
-        as_of: kept.moment.as_of,
-        tags: basis.tags.names().iter().map(|t| t.as_str().into()).collect(),
-        stored_ms: kept.stored_ms,
-        soft_ms: kept.soft_ms,
-        demand: (kept.demand != Consistency::Bounded).then(|| kept.demand.to_string()),
-        bytes: body.len(),
-    };
-    let mut out = serde_json::to_vec(&head).expect("a head of texts and numbers is JSON");
-    out.push(b'\n');
-    out.append(&mut body);
-    out
+    let times = Times { stored_ms: kept.stored_ms, soft_ms: kept.soft_ms };
+    envelope::seal(key, kept.moment, &basis.tags, times, kept.demand, &body)
 }
 
-fn decode<A: Answer>(key: &str, bytes: Bytes) -> Option<Kept<A>> {
-    let end = bytes.iter().position(|b| *b == b'\n')?;
-    let head: Head<'_> = serde_json::from_slice(&bytes[..end]).ok()?;
-    let body = bytes.slice(end + 1..);
-    if head.v != FORMAT || head.key != key || head.bytes != body.len() || head.tags.len() > MAX_TAGS {
+fn decode<A: Answer>(key: &str, bytes: &Bytes) -> Option<Kept<A>> {
+    let opened = envelope::open(key, bytes)?;
+    if opened.tags.len() > MAX_TAGS {
         return None;
     }
     Some(Kept {
-        demand: match &head.demand {
-            Some(text) => Consistency::parse(text)?,
-            None => Consistency::Bounded,
-        },
-        moment: Moment { epoch: Epoch::parse(&head.epoch)?, as_of: head.as_of },
-        slots: Slots::of(head.tags.iter().map(|t| &**t)),
+        demand: opened.demand,
+        moment: opened.moment,
+        slots: Slots::of(opened.tags.iter().map(|t| &**t)),
         seen: AtomicU64::new(0),
-        // A time in the future (a wrong clock, or garbage) would keep the answer fresh for ever.
-        stored_ms: head.stored_ms.min(now_ms()),
-        soft_ms: head.soft_ms,
-        answer: A::read(body)?,
+        stored_ms: opened.times.stored_ms,
+        soft_ms: opened.times.soft_ms,
+        answer: A::read(bytes.slice(opened.body))?,
     })
 }

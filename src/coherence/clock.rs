@@ -193,17 +193,14 @@ impl Clock {
         is_valid
     }
 
-    /// The latest moment that a value loaded at `moment` is known to include: the present one, if nothing of `tags` has
-    /// changed since, because the clock knows every change below its horizon; else `moment` itself.
-    pub fn renewed(&self, moment: Moment, tags: &impl AsRef<Slots>) -> Moment {
+    /// The latest moment that a value loaded at `moment` is known to include, if it is valid: the present one, because the
+    /// clock knows every change below its horizon, and none was of `tags`.
+    pub fn renewed(&self, moment: Moment, tags: &impl AsRef<Slots>) -> Option<Moment> {
         let history = self.current.load();
         // The horizon first: a change that is published while the slots are read must not be promised.
         let horizon = history.horizon();
-        if is_valid(&history, moment, tags.as_ref()) {
-            Moment { as_of: moment.as_of.max(horizon), ..moment }
-        } else {
-            moment
-        }
+        let is_valid = self.is_unchecked || is_valid(&history, moment, tags.as_ref());
+        is_valid.then(|| Moment { as_of: moment.as_of.max(horizon), ..moment })
     }
 
     /// The chance that a value of `slots` is invalid only because other tags share one of them: from a sample of all

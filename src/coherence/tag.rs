@@ -59,7 +59,7 @@ fn wildcard_slot(name: &str) -> u32 {
 }
 
 /// The clock slots of a set of tags, wildcards included: all that a check needs.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Slots(Box<[u32]>);
 
 impl Slots {

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -107,7 +107,7 @@ impl Finished {
     }
 
     /// The answer to one request.
-    pub(super) fn dress(&self, asked: &Conditions<'_>, origin: &Origin<'_>) -> Response {
+    pub(super) fn dress(&self, asked: &Conditions, origin: &Origin<'_>) -> Response {
         let is_known = asked.know(&self.headers);
         let mut response =
             Response::new(if is_known || asked.is_head { Body::empty() } else { self.body.clone().into() });
@@ -184,18 +184,27 @@ impl cache::Answer for Finished {
 }
 
 /// What of a request decides over the form of its answer.
-pub(super) struct Conditions<'a> {
+pub(super) struct Conditions {
     pub(super) is_head: bool,
-    pub(super) if_none_match: Option<&'a HeaderValue>,
-    pub(super) if_modified_since: Option<&'a HeaderValue>,
-    pub(super) consistency: Consistency,
+    if_none_match: Option<HeaderValue>,
+    if_modified_since: Option<HeaderValue>,
+    consistency: Consistency,
 }
 
-impl Conditions<'_> {
+impl Conditions {
+    pub(super) fn of(method: &Method, headers: &HeaderMap, consistency: Consistency) -> Self {
+        Self {
+            is_head: *method == Method::HEAD,
+            if_none_match: headers.get(header::IF_NONE_MATCH).cloned(),
+            if_modified_since: headers.get(header::IF_MODIFIED_SINCE).cloned(),
+            consistency,
+        }
+    }
+
     /// Whether the client has this answer already.
     fn know(&self, headers: &HeaderMap) -> bool {
         let text = |value: &HeaderValue| value.to_str().map(str::to_owned).ok();
-        match (self.if_none_match, self.if_modified_since) {
+        match (&self.if_none_match, &self.if_modified_since) {
             (Some(known), _) => headers.get(header::ETAG).is_some_and(|etag| has_etag(known, etag)),
             (None, Some(since)) => {
                 let time = |value| DateTime::parse_from_rfc2822(&text(value)?).ok().map(|t| t.timestamp());

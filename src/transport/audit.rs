@@ -46,6 +46,7 @@ impl Auditor {
 
     /// Audits `kept`, which was served to `request`.
     pub(super) async fn check(&self, served: &Served, router: Router, request: Request, kept: Arc<Kept<Finished>>) {
+        let _busy = Busy(&self.is_busy);
         if let Some(age) = served.app.cache.clock().age() {
             // How long ago the newest poll began: no answer served now is older than that.
             metrics::histogram!("overlay_staleness_seconds").record(age);
@@ -61,7 +62,15 @@ impl Auditor {
             metrics::counter!("overlay_audit_wrong_total").increment(1);
             tracing::error!("a kept answer differs from the database's, and no change was heard of: caches are wrong");
         }
-        self.is_busy.store(false, Ordering::Relaxed);
+    }
+}
+
+/// An audit under way: however it ends, another may begin.
+struct Busy<'a>(&'a AtomicBool);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
     }
 }
 

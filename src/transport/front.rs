@@ -14,7 +14,7 @@ use arc_swap::ArcSwapOption;
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use metrics::Histogram;
 use sha2::{Digest as _, Sha256};
@@ -105,7 +105,7 @@ impl Front {
             if let Some(kept) = found {
                 let (age, left) = kept.age();
                 let origin = Origin::Kept { age, left, elapsed: begun.elapsed() };
-                let response = kept.answer.dress(&conditions(&parts.method, &parts.headers, consistency), &origin);
+                let response = kept.answer.dress(&Conditions::of(&parts.method, &parts.headers, consistency), &origin);
                 if self.inner.auditor.is_due() {
                     let (front, request) = (self.clone(), audit::again(&parts, &body));
                     tokio::spawn(async move {
@@ -150,7 +150,7 @@ impl Front {
     /// The router's answer, dressed if it is a finished one, and kept under `digest` if it may be.
     async fn made(&mut self, request: Request, digest: Option<Digest>, consistency: Consistency) -> Response {
         let moment = self.moment();
-        let (method, headers) = (request.method().clone(), request.headers().clone());
+        let conditions = Conditions::of(request.method(), request.headers(), consistency);
         let Ok(mut response) = self.router.call(request).await;
         let Some(note) = response.extensions_mut().remove::<Note>() else { return response };
         let (mut parts, body) = response.into_parts();
@@ -161,10 +161,9 @@ impl Front {
         let id = parts.headers.remove(&REQUEST_ID);
         let basis = note.caller.ledger().basis(moment);
         let finished = Finished::new(parts.headers, body, &note, basis.as_ref().map(|b| &b.tags));
-        let mut response =
-            finished.dress(&conditions(&method, &headers, consistency), &Origin::Made(note.caller.ledger()));
+        let mut response = finished.dress(&conditions, &Origin::Made(note.caller.ledger()));
         if let (Some(digest), Some(basis)) = (digest, basis)
-            && method != Method::HEAD
+            && !conditions.is_head
         {
             self.inner.served.answers.keep(&digest, &basis, Finished::ttl(&note), note.demand, finished);
         }
@@ -232,15 +231,14 @@ fn route(request: &Request, http: &Http) -> Option<usize> {
     let headers = request.headers();
     let is_read = match *request.method() {
         Method::GET | Method::HEAD => !headers.contains_key(header::UPGRADE),
-        Method::POST => {
-            let size = request.body().size_hint().exact();
-            path == "/graphql" && size.is_some_and(|size| size <= http.body_limit as u64)
-        }
+        Method::POST => path == "/graphql",
         _ => false,
     };
+    // Whatever the method, the body is read whole before anything else looks at it.
+    let is_small = request.body().size_hint().exact().is_some_and(|size| size <= http.body_limit as u64);
     let is_plain =
         !headers.contains_key(header::CONTENT_ENCODING) && !PERSONAL.iter().any(|n| headers.contains_key(*n));
-    (is_read && is_plain).then_some(route)
+    (is_read && is_small && is_plain).then_some(route)
 }
 
 /// The body's bytes, or what is to be read instead.
@@ -273,13 +271,4 @@ fn digest(parts: &axum::http::request::Parts, body: &[u8], http: &Http) -> Diges
     part(if http.cors_origins.is_empty() { b"" } else { header(header::ORIGIN) });
     part(body);
     hash.finalize().into()
-}
-
-fn conditions<'a>(method: &Method, headers: &'a HeaderMap, consistency: Consistency) -> Conditions<'a> {
-    Conditions {
-        is_head: *method == Method::HEAD,
-        if_none_match: headers.get(header::IF_NONE_MATCH),
-        if_modified_since: headers.get(header::IF_MODIFIED_SINCE),
-        consistency,
-    }
 }

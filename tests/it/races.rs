@@ -17,6 +17,7 @@ use std::sync::Arc;
 use crate::harness::{private_redis, with_database};
 use process::Process;
 use reader::Tally;
+use tokio::task::JoinHandle;
 use world::World;
 
 /// A number from the environment.
@@ -47,22 +48,32 @@ async fn race(reads: u64, readers: usize, extra: &[(&str, &str)]) -> Option<Tall
             let (world, addresses) = (world.clone(), addresses.clone());
             tokio::spawn(reader::reads(world, addresses, n as u64, reads / readers as u64))
         });
-        for outcome in futures_util::future::join_all(reading).await {
-            tally.add(outcome.expect("a reader ends"));
-        }
-        world.stop();
-        for writer in writers {
-            writer.await.expect("a writer ends");
-        }
-        tally.commits = world.commits();
-        for process in processes {
-            tally.add_metrics(&process.metrics().await);
-            process.terminate();
-        }
+        let reading = reading.collect();
+        tally = finished(&world, reading, writers, processes).await;
     })
     .await;
     redis.stop().await.expect("stops");
     Some(tally)
+}
+
+/// Waits for the readers, ends the rest, and adds up what was found.
+async fn finished(
+    world: &World, readers: Vec<JoinHandle<Tally>>, writers: Vec<JoinHandle<()>>, processes: [Process; 2],
+) -> Tally {
+    let mut tally = Tally::default();
+    for reader in readers {
+        tally.add(reader.await.expect("a reader ends"));
+    }
+    world.stop();
+    for writer in writers {
+        writer.await.expect("a writer ends");
+    }
+    tally.commits = world.commits();
+    for process in processes {
+        tally.add_metrics(&process.metrics().await);
+        process.terminate();
+    }
+    tally
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -23,7 +23,7 @@ use tokio::sync::{Notify, mpsc};
 pub use address::{Config, Tls};
 pub(in crate::cache) use write::Write;
 
-use crate::cache::entry::MAX_BYTES;
+use crate::cache::envelope::MAX_BYTES;
 use crate::error::{Error, Result};
 use address::Address;
 use connect::{Cause, Connection, Dial};
@@ -75,6 +75,11 @@ impl Redis {
         tokio::spawn(supervise(Arc::downgrade(&inner), Dial { address, timeout: config.timeout }));
         tokio::spawn(write::write(Arc::downgrade(&inner), queue));
         Ok(Self { inner, changes })
+    }
+
+    /// The store, if there is one that is worth asking.
+    pub(in crate::cache) fn connected(redis: Option<&Self>) -> Option<&Self> {
+        redis.filter(|redis| redis.is_connected())
     }
 
     /// Whether there is a connection that is not known to be broken.

@@ -52,6 +52,11 @@ pub fn check_text(text: &str, parameter: &'static str) -> Result<()> {
     Ok(())
 }
 
+/// The keys of what is cached of one version alone.
+pub fn keys_of(id: VersionId) -> [Arc<str>; 3] {
+    [keys::asset(&id).text().clone(), keys::parents(&id).text().clone(), keys::manifest(&id).text().clone()]
+}
+
 /// The room. Cheap to clone.
 #[derive(Clone)]
 pub struct Assets {
@@ -65,27 +70,10 @@ pub struct Assets {
 impl Assets {
     /// A room over the database and the cache.
     pub fn new(db: Db, cache: Cache) -> Self {
-        let by_id = Merge::new({
-            let db = db.clone();
-            move |ids: Vec<VersionId>| {
-                let db = db.clone();
-                async move { store::by_ids(&db, &ids).await }
-            }
-        });
-        let parents = Merge::new({
-            let db = db.clone();
-            move |ids: Vec<VersionId>| {
-                let db = db.clone();
-                async move { store::parents(&db, &ids).await }
-            }
-        });
-        let manifests = Merge::new({
-            let db = db.clone();
-            move |ids: Vec<VersionId>| {
-                let db = db.clone();
-                async move { store::manifests(&db, &ids).await }
-            }
-        });
+        let by_id = Merge::new(db.clone(), |db, ids: Vec<VersionId>| async move { store::by_ids(&db, &ids).await });
+        let parents = Merge::new(db.clone(), |db, ids: Vec<VersionId>| async move { store::parents(&db, &ids).await });
+        let manifests =
+            Merge::new(db.clone(), |db, ids: Vec<VersionId>| async move { store::manifests(&db, &ids).await });
         Self { db, cache, by_id, parents, manifests }
     }
 

@@ -52,10 +52,8 @@ pub struct Prices {
 impl Prices {
     /// A room over the database and the cache; `default_sats` is the price where no rule applies.
     pub fn new(db: Db, cache: Cache, default_sats: i64) -> Self {
-        let by_version = Merge::new(move |versions: Vec<Priced>| {
-            let db = db.clone();
-            async move { store::of_one_unit(&db, &versions).await }
-        });
+        let by_version =
+            Merge::new(db, |db, versions: Vec<Priced>| async move { store::of_one_unit(&db, &versions).await });
         Self { cache, by_version, default_sats }
     }
 

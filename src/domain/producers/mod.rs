@@ -63,13 +63,7 @@ pub struct Producers {
 impl Producers {
     /// A room over the database and the cache.
     pub fn new(db: Db, cache: Cache) -> Self {
-        let by_id = Merge::new({
-            let db = db.clone();
-            move |ids: Vec<String>| {
-                let db = db.clone();
-                async move { store::by_ids(&db, &ids).await }
-            }
-        });
+        let by_id = Merge::new(db.clone(), |db, ids: Vec<String>| async move { store::by_ids(&db, &ids).await });
         Self { db, cache, by_id }
     }
 
@@ -112,6 +106,11 @@ impl Producers {
         let page = self.cache.get(caller.ledger(), Key::new(format!("cache:producer:list:{params}")), load).await?;
         page.ok_or_else(|| Error::internal("a page is never absent"))
     }
+}
+
+/// The key of what is cached of one producer alone.
+pub fn key_of(id: String) -> Arc<str> {
+    key(&id).text().clone()
 }
 
 fn key(id: &String) -> Key<Producer> {

@@ -67,13 +67,7 @@ pub struct Receipts {
 impl Receipts {
     /// A room over the database and the cache.
     pub fn new(db: Db, cache: Cache) -> Self {
-        let by_id = Merge::new({
-            let db = db.clone();
-            move |ids: Vec<String>| {
-                let db = db.clone();
-                async move { store::by_ids(&db, &ids).await }
-            }
-        });
+        let by_id = Merge::new(db, |db, ids: Vec<String>| async move { store::by_ids(&db, &ids).await });
         Self { cache, by_id }
     }
 
@@ -84,6 +78,11 @@ impl Receipts {
     pub async fn get_many(&self, caller: &Caller, ids: &[String]) -> Result<Vec<Option<Arc<Receipt>>>> {
         self.cache.find_many(caller.ledger(), ids, key, tags, &self.by_id).await
     }
+}
+
+/// The key of what is cached of one receipt alone.
+pub fn key_of(id: String) -> Arc<str> {
+    key(&id).text().clone()
 }
 
 fn key(id: &String) -> Key<Receipt> {

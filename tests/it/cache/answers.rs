@@ -181,6 +181,20 @@ async fn errors_and_named_callers_are_never_kept() {
     .await;
 }
 
+/// A body beyond the limit is not read to find out whether its answer is kept, whatever the method.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_body_is_not_read_before_the_limit_is_checked() {
+    with(Setup::seeded().with("BODY_SIZE_LIMIT", "1kb"), async |app| {
+        app.settled().await;
+        for (size, is_kept) in [(1_000, true), (2_000, false)] {
+            let send = async || app.get("/listings?limit=3").body("x".repeat(size)).send().await.expect("answer");
+            assert_eq!(send().await.status(), StatusCode::OK, "{size}");
+            assert_eq!(was_kept(&send().await), is_kept, "{size}");
+        }
+    })
+    .await;
+}
+
 /// Who asked for freshness gets it from kept answers too, and its answer is not stored on the way.
 #[tokio::test(flavor = "multi_thread")]
 async fn freshness_is_asked_for_in_the_body_too() {

@@ -11,9 +11,9 @@ use overlay::devstack::{DevStack, Options, RedisServer};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 
 use super::process::Process;
-use super::reader::{Reader, Tally};
+use super::reader::Reader;
 use super::world::{Dice, World};
-use super::{seed, setting, writer};
+use super::{finished, seed, setting, writer};
 use crate::harness::{Mode, Proxy, patient, private_redis};
 
 /// Whether PostgreSQL is away: odd while it is.
@@ -87,18 +87,7 @@ async fn the_nemesis_makes_no_read_stale() {
     };
     nemesis.rage(seed, Duration::from_secs(setting("NEMESIS_SECONDS", 60)), &pg_url).await;
     world.stop();
-    let mut tally = Tally::default();
-    for reader in readers {
-        tally.add(reader.await.expect("a reader ends"));
-    }
-    for writer in writers {
-        writer.await.expect("a writer ends");
-    }
-    tally.commits = world.commits();
-    for process in processes {
-        tally.add_metrics(&process.metrics().await);
-        process.terminate();
-    }
+    let tally = finished(&world, readers, writers, processes).await;
     let (redis, postgres, reused) = (nemesis.redis.take(), nemesis.postgres.take(), nemesis.reused);
     redis.expect("running").stop().await.expect("stops");
     postgres.expect("running").stop().await.expect("stops");
