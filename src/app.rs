@@ -14,9 +14,20 @@ use crate::domain::producers::{self, Producers};
 use crate::domain::receipts::{self, Receipts};
 use crate::error::{Error, Result};
 
-/// The rooms, and what they stand on. Cheap to clone.
+/// All that the server can do. Cheap to clone.
 #[derive(Clone)]
-pub struct App {
+pub struct App(Arc<Rooms>);
+
+impl std::ops::Deref for App {
+    type Target = Rooms;
+
+    fn deref(&self) -> &Rooms {
+        &self.0
+    }
+}
+
+/// The rooms, and what they stand on.
+pub struct Rooms {
     /// Published versions.
     pub assets: Assets,
     /// Who publishes.
@@ -38,7 +49,7 @@ pub struct App {
 impl App {
     /// Furnishes the rooms.
     pub fn new(db: Db, cache: Cache, feed: Arc<Feed>, price_default_sats: i64) -> Self {
-        Self {
+        Self(Arc::new(Rooms {
             assets: Assets::new(db.clone(), cache.clone()),
             producers: Producers::new(db.clone(), cache.clone()),
             policies: Policies::new(db.clone(), cache.clone()),
@@ -47,7 +58,7 @@ impl App {
             feed,
             cache,
             db,
-        }
+        }))
     }
 
     /// Runs `work` in one transaction. When this answers, the change is committed, this process's reads include it, and

@@ -5,4 +5,5 @@ mod hostile;
 mod lookups;
 mod nested;
 mod paging;
+mod plans;
 mod wire;

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
 use overlay_entity::ids::VersionId;
-use sea_orm::{FromQueryResult, Value};
+use sea_orm::{DbErr, FromQueryResult, QueryResult, TryGetableFromJson, Value};
+use serde::Deserialize;
 
 use super::model::{Asset, Filter, Parents, Scope};
 use crate::db::Db;
 use crate::domain::Document;
-use crate::domain::page::{self, Request, Row, Source};
+use crate::domain::page::{self, Direction, Request, Row, Source};
 use crate::error::{Error, Result};
 
 const COLUMNS: &str = "a.version_id, a.dataset_id, a.producer_id, a.name, a.description, a.content_hash, a.mime_type, \
@@ -21,53 +21,71 @@ pub(super) type Found = (Row<VersionId>, Asset);
 /// Above this many matches a text is common enough that walking the order's index finds a page sooner than sorting them.
 const COMMON: u32 = 2_000;
 
-/// Most names that are ranked by likeness, and most texts by their words. Names weigh most, and one that is the text itself
-/// is always among them, so what is left out beyond these is what would stand far behind.
-const LIKE_NAMES: u32 = 20_000;
+/// Most names that contain a text, most texts with its words, and most names spelt alike that are ranked. A name that is
+/// the text itself is always among them, so what is left out beyond these is what would stand far behind.
+const WITH_TEXT: u32 = 20_000;
 const WITH_WORDS: u32 = 5_000;
+const ALIKE: u32 = 5_000;
 
-#[derive(FromQueryResult)]
-struct AssetRow {
-    version_id: String,
-    dataset_id: String,
-    producer_id: String,
-    name: String,
-    description: String,
-    content_hash: String,
-    mime_type: Option<String>,
-    size_bytes: Option<i64>,
-    manifest_hash: String,
-    policy_meta: serde_json::Value,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
+/// Fewer matches than this, and names spelt alike are looked for too: that takes several times as long as all else.
+const FEW: u32 = 2;
+
+/// What of a policy's facts about an asset is shown; whatever is of another form than expected is not.
+#[derive(Deserialize)]
+struct Facts {
+    license: Option<serde_json::Value>,
+    classification: Option<serde_json::Value>,
+    pii_flags: Option<serde_json::Value>,
+    tags: Option<serde_json::Value>,
 }
 
-impl TryFrom<AssetRow> for Asset {
-    type Error = Error;
+impl TryGetableFromJson for Facts {}
 
-    fn try_from(row: AssetRow) -> Result<Self> {
-        let text = |name: &str| row.policy_meta.get(name).and_then(|v| v.as_str()).map(str::to_owned);
-        let list = |name: &str| {
-            let items = row.policy_meta.get(name).and_then(|v| v.as_array());
-            items.into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
-        };
-        Ok(Self {
-            version_id: id(&row.version_id)?,
-            license: text("license"),
-            classification: text("classification"),
-            pii_flags: list("pii_flags"),
-            tags: list("tags"),
-            dataset_id: row.dataset_id,
-            producer_id: row.producer_id,
-            name: row.name,
-            description: row.description,
-            content_hash: row.content_hash,
-            mime_type: row.mime_type,
-            size_bytes: row.size_bytes,
-            manifest_hash: row.manifest_hash,
-            created_at: row.created_at,
-            updated_at: row.updated_at,
-        })
+fn text(value: Option<serde_json::Value>) -> Option<String> {
+    match value {
+        Some(serde_json::Value::String(text)) => Some(text),
+        _ => None,
+    }
+}
+
+fn list(value: Option<serde_json::Value>) -> Vec<String> {
+    match value {
+        Some(serde_json::Value::Array(items)) => items.into_iter().filter_map(|item| text(Some(item))).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// An asset from [`COLUMNS`], the first of which is the row's `first`th. By place: looking each column up by its name takes
+/// longer than reading it.
+fn asset(row: &QueryResult, first: usize) -> Result<Asset, DbErr> {
+    let facts: Facts = row.try_get_by_index(first + 9)?;
+    // A constraint of the table says that it is one.
+    let id: String = row.try_get_by_index(first)?;
+    let version_id = id.parse().map_err(|_| DbErr::Type(format!("no version id: {id:?}")))?;
+    Ok(Asset {
+        version_id,
+        dataset_id: row.try_get_by_index(first + 1)?,
+        producer_id: row.try_get_by_index(first + 2)?,
+        name: row.try_get_by_index(first + 3)?,
+        description: row.try_get_by_index(first + 4)?,
+        content_hash: row.try_get_by_index(first + 5)?,
+        mime_type: row.try_get_by_index(first + 6)?,
+        size_bytes: row.try_get_by_index(first + 7)?,
+        manifest_hash: row.try_get_by_index(first + 8)?,
+        license: text(facts.license),
+        classification: text(facts.classification),
+        pii_flags: list(facts.pii_flags),
+        tags: list(facts.tags),
+        created_at: row.try_get_by_index(first + 10)?,
+        updated_at: row.try_get_by_index(first + 11)?,
+    })
+}
+
+struct AssetRow(Asset);
+
+impl FromQueryResult for AssetRow {
+    fn from_query_result(row: &QueryResult, _: &str) -> Result<Self, DbErr> {
+        asset(row, 0).map(Self)
     }
 }
 
@@ -85,7 +103,7 @@ pub(super) async fn by_ids(db: &Db, ids: &[VersionId]) -> Result<HashMap<Version
         "select {COLUMNS} from unnest($1::text[]) as wanted(id) join public.assets a on a.version_id = wanted.id"
     );
     let rows: Vec<AssetRow> = db.all("assets.by_ids", &sql, vec![texts(ids)]).await?;
-    rows.into_iter().map(|row| Asset::try_from(row).map(|asset| (asset.version_id, asset))).collect()
+    Ok(rows.into_iter().map(|AssetRow(asset)| (asset.version_id, asset)).collect())
 }
 
 /// The parents of those that have any.
@@ -152,7 +170,8 @@ impl Conditions {
             self.push(containing(part), |p| format!("name ilike {p}"));
         }
         if let Some(part) = &filter.text {
-            self.push(containing(part), |p| format!("(name ilike {p} or description ilike {p})"));
+            // Most matches are in descriptions, and what matches there need not be tested again.
+            self.push(containing(part), |p| format!("(description ilike {p} or name ilike {p})"));
         }
     }
 
@@ -195,62 +214,92 @@ fn scoped(scopes: &[Scope], filter: &Filter) -> (&'static str, &'static str, Con
     (table, id, conditions)
 }
 
+/// What `page::select` selects, of rows that are at hand and no index orders: they have columns `at` (where the asset is
+/// stored), `id` and `key`. First the condition on a page's rows (its cursor's parameters are `$n` and `$n+1`), then their
+/// order.
+fn keyset(request: &Request, first_parameter: usize) -> (String, String) {
+    let backward = request.direction == Direction::Backward;
+    let (beyond, by) = if request.order.descending == backward { (">", "asc") } else { ("<", "desc") };
+    let (after, id_by) = if backward { ("<", "desc") } else { (">", "asc") };
+    let key = format!("${first_parameter}::{}", request.order.cast);
+    let condition = match request.cursor {
+        None => "true".into(),
+        Some(_) => format!("(key {beyond} {key} or key = {key} and id {after} ${})", first_parameter + 1),
+    };
+    (condition, format!("page.key {by}, page.id {id_by}"))
+}
+
 /// Pages of several scopes of one shape, in one statement: for each scope its rows, and the assets themselves.
 pub(super) async fn pages(db: &Db, scopes: &[Scope], filter: &Filter, request: &Request) -> Result<Vec<Vec<Found>>> {
     let (table, id, mut conditions) = scoped(scopes, filter);
     let cursor_at = conditions.values.len() + 1;
     let joined = conditions.joined();
+    // Of one scope, nothing has to be kept for the next.
+    let scope = match scopes {
+        [_] => "(select ($1::text[])[1], 1::bigint) as scope(name, position)",
+        _ => "unnest($1::text[]) with ordinality as scope(name, position)",
+    };
     let walk = page::select(Source { from: table, id, conditions: &joined }, request, cursor_at);
-    let inner = if has_trigrams(&filter.text) || has_trigrams(&filter.name_contains) {
+    let sql = if has_trigrams(&filter.text) || has_trigrams(&filter.name_contains) {
         // The planner would rather walk the order's index and test each row, which is right only for common texts. So
-        // the matches are taken first, up to a bound; only when there are more than that is the index walked.
-        let rare = Source { from: "hit", id, conditions: &format!("(select count(*) from hit) <= {COMMON}") };
-        let column = request.order.column;
-        let columns = if column == id { id.to_owned() } else { format!("{id}, {column}") };
+        // the matches are taken first, up to a bound; only when there are more than that is the index walked. The
+        // assets are read where they are stored, which takes less than finding them by their identifiers again.
+        let (condition, order) = keyset(request, cursor_at);
+        let (column, limit, offset) = (request.order.column, request.limit + 1, request.offset);
         format!(
-            "with hit as materialized (select {columns} from {table} where {joined} limit {}) \
-             (select * from ({}) as few) union all \
-             (select * from ({walk}) as many where (select count(*) from hit) > {COMMON})",
-            COMMON + 1,
-            page::select(rare, request, cursor_at),
+            "select scope.position, page.key::text as sort, {COLUMNS} from {scope} cross join lateral ( \
+                 with hit as materialized ( \
+                     select ctid as at, {id} as id, {column} as key from {table} where {joined} limit {COMMON} + 1) \
+                 (select at, id, key from hit as page where {condition} and not exists (select from hit offset {COMMON}) \
+                     order by {order} limit {limit} offset {offset}) \
+                 union all \
+                 (select a.ctid, many.id, many.key from ({walk}) as many join {table} a on a.{id} = many.id \
+                     where exists (select from hit offset {COMMON}))) as page \
+             join public.assets a on a.ctid = page.at order by scope.position, {order}"
         )
     } else {
-        walk
+        format!(
+            "select scope.position, page.sort, {COLUMNS} from {scope} \
+             cross join lateral (select row_number() over () as n, ordered.* from ({walk}) as ordered) as page \
+             join public.assets a on a.version_id = page.id order by scope.position, page.n"
+        )
     };
     if let Some(cursor) = &request.cursor {
         conditions.values.push(cursor.sort.clone().into());
         conditions.values.push(cursor.id.clone().into());
     }
-    let sql = format!(
-        "select scope.position, page.sort, {COLUMNS} \
-         from unnest($1::text[]) with ordinality as scope(name, position) \
-         cross join lateral (select row_number() over () as n, ordered.* from ({inner}) as ordered) as page \
-         join public.assets a on a.version_id = page.id order by scope.position, page.n"
-    );
     grouped(db.all("assets.pages", &sql, conditions.values).await?, scopes.len())
 }
 
-/// A page of the assets that match `text`, the best first: full text over name, description and tags, and names that
-/// are spelt alike.
+/// A page of the assets that match `text`, the best first: names that are the text, then by full text over name,
+/// description and tags and by how much of a name the text is; of texts that hardly match, names spelt alike too. What
+/// is found, and its rank, depends on the text alone, so pages fit together.
 pub(super) async fn found(db: &Db, text: &str, request: &Request) -> Result<Vec<Found>> {
-    let ranked = Source { from: "ranked", id: "version_id", conditions: "" };
     let mut values: Vec<Value> = vec![text.into(), containing(text).into()];
-    let inner = page::select(ranked, request, values.len() + 1);
+    let (condition, order) = keyset(request, values.len() + 1);
+    let (limit, offset) = (request.limit + 1, request.offset);
     if let Some(cursor) = &request.cursor {
         values.push(cursor.sort.clone().into());
         values.push(cursor.id.clone().into());
     }
+    // Each asset is in one part only, so that nothing has to be compared for taking duplicates out.
     let sql = format!(
         "with query as materialized (select websearch_to_tsquery('simple', $1) || websearch_to_tsquery('english', $1) as q), \
          hit as materialized ( \
-             (select version_id, name, search from public.assets where name = $1 limit {WITH_WORDS}) union \
-             (select version_id, name, search from public.assets where name ilike $2 or name % $1 limit {LIKE_NAMES}) union \
-             (select version_id, name, search from public.assets where search @@ (select q from query) limit {WITH_WORDS})), \
-         ranked as materialized (select version_id, \
-             (ts_rank(search, (select q from query)) + similarity(name, $1))::float4 as rank from hit) \
-         select 1::bigint as position, page.sort, {COLUMNS} \
-         from (select row_number() over () as n, ordered.* from ({inner}) as ordered) as page \
-         join public.assets a on a.version_id = page.id order by page.n"
+             (select ctid as at, version_id as id, (2 + ts_rank(search, (select q from query)))::float4 as key \
+                 from public.assets where name = $1 limit {WITH_WORDS}) union all \
+             (select ctid, version_id, \
+                     (ts_rank(search, (select q from query)) + char_length($1)::float4 / char_length(name))::float4 \
+                 from public.assets where name ilike $2 and name <> $1 limit {WITH_TEXT}) union all \
+             (select ctid, version_id, ts_rank(search, (select q from query)) \
+                 from public.assets where search @@ (select q from query) and name not ilike $2 limit {WITH_WORDS})), \
+         page as (select * from hit union all \
+             (select ctid, version_id, similarity(name, $1) from public.assets \
+                 where name % $1 and name not ilike $2 and not search @@ (select q from query) \
+                     and not exists (select from hit offset {FEW} - 1) limit {ALIKE})) \
+         select 1::bigint as position, page.key::text as sort, {COLUMNS} \
+         from (select * from page where {condition} order by {order} limit {limit} offset {offset}) as page \
+         join public.assets a on a.ctid = page.at order by {order}"
     );
     let groups = grouped(db.all("assets.found", &sql, values).await?, 1)?;
     Ok(groups.into_iter().next().unwrap_or_default())
@@ -273,26 +322,22 @@ pub(super) async fn counts(db: &Db, scopes: &[Scope], filter: &Filter) -> Result
     Ok(rows.into_iter().map(|row| row.count).collect())
 }
 
+/// `position`, `sort`, and [`COLUMNS`].
 struct PageRow {
     position: i64,
     sort: String,
-    asset: AssetRow,
+    asset: Asset,
 }
 
 impl FromQueryResult for PageRow {
-    fn from_query_result(row: &sea_orm::QueryResult, pre: &str) -> Result<Self, sea_orm::DbErr> {
-        Ok(Self {
-            position: row.try_get(pre, "position")?,
-            sort: row.try_get(pre, "sort")?,
-            asset: AssetRow::from_query_result(row, pre)?,
-        })
+    fn from_query_result(row: &QueryResult, _: &str) -> Result<Self, DbErr> {
+        Ok(Self { position: row.try_get_by_index(0)?, sort: row.try_get_by_index(1)?, asset: asset(row, 2)? })
     }
 }
 
 fn grouped(rows: Vec<PageRow>, groups: usize) -> Result<Vec<Vec<Found>>> {
     let mut out: Vec<Vec<_>> = std::iter::repeat_with(Vec::new).take(groups).collect();
     for PageRow { position, sort, asset } in rows {
-        let asset = Asset::try_from(asset)?;
         // Ordinality counts from one.
         let group = usize::try_from(position - 1).ok().and_then(|p| out.get_mut(p));
         group.ok_or_else(|| Error::internal("a row of no scope"))?.push((Row { id: asset.version_id, sort }, asset));

@@ -5,14 +5,19 @@ mod store;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use futures_util::FutureExt;
 use overlay_entity::ids::VersionId;
 use serde::{Deserialize, Serialize};
 
-use crate::cache::{Cache, Cached, Key, Kind, Merge};
+use crate::cache::{Cache, Cached, Key, Kind, Loaded, Merge, Params};
 use crate::coherence::Tag;
 use crate::db::Db;
 use crate::domain::caller::Caller;
-use crate::error::Result;
+use crate::domain::page::{Order, Page, Request};
+use crate::error::{Error, Result};
+
+/// Asked for last first.
+pub const NEWEST: Order = Order { name: "created-desc", column: "created_at", cast: "timestamptz", descending: true };
 
 /// Where a receipt stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +65,7 @@ impl Cached for Receipt {
 /// The room. Cheap to clone.
 #[derive(Clone)]
 pub struct Receipts {
+    db: Db,
     cache: Cache,
     by_id: Merge<String, Receipt>,
 }
@@ -67,8 +73,8 @@ pub struct Receipts {
 impl Receipts {
     /// A room over the database and the cache.
     pub fn new(db: Db, cache: Cache) -> Self {
-        let by_id = Merge::new(db, |db, ids: Vec<String>| async move { store::by_ids(&db, &ids).await });
-        Self { cache, by_id }
+        let by_id = Merge::new(db.clone(), |db, ids: Vec<String>| async move { store::by_ids(&db, &ids).await });
+        Self { db, cache, by_id }
     }
 
     /// The receipts of `ids`, in order.
@@ -77,6 +83,41 @@ impl Receipts {
     /// `unavailable` or `timeout` when the database does not answer.
     pub async fn get_many(&self, caller: &Caller, ids: &[String]) -> Result<Vec<Option<Arc<Receipt>>>> {
         self.cache.find_many(caller.ledger(), ids, key, tags, &self.by_id).await
+    }
+
+    /// The same page of the receipts of several versions, no two of which are the same. One statement for those not cached.
+    ///
+    /// # Errors
+    /// As [`Self::get_many`].
+    pub async fn pages(
+        &self, caller: &Caller, versions: &[VersionId], request: &Request,
+    ) -> Result<Vec<Arc<Page<String>>>> {
+        let (room, for_load) = (self.clone(), request.clone());
+        let load = move |versions: Vec<VersionId>| {
+            let (room, request) = (room.clone(), for_load.clone());
+            async move {
+                let moment = room.cache.clock().moment();
+                let groups = store::pages(&room.db, &versions, &request).await?;
+                let pages = versions.iter().zip(groups).map(|(version, found)| {
+                    let (rows, receipts): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+                    let loaded = receipts.into_iter().map(|receipt: Receipt| {
+                        let id = receipt.receipt_id.clone();
+                        (key(&id), Loaded { value: Some(receipt), tags: tags(&id) })
+                    });
+                    room.cache.prime(moment, loaded.collect());
+                    let tags = vec![Tag::new(format!("receipts@asset:{version}"))];
+                    Loaded { value: Some(Page::of(&request, rows)), tags }
+                });
+                Ok(pages.collect())
+            }
+            .boxed()
+        };
+        let key = |version: &VersionId| {
+            let params = request.params(Params::default().with("version", version));
+            Key::new(format!("cache:receipt:list:{}", params.canonical()))
+        };
+        let pages = self.cache.get_many(caller.ledger(), versions, key, load).await?;
+        pages.into_iter().map(|p| p.ok_or_else(|| Error::internal("a page is never absent"))).collect()
     }
 }
 

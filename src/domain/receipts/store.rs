@@ -3,14 +3,16 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use sea_orm::FromQueryResult;
+use overlay_entity::ids::VersionId;
+use sea_orm::{FromQueryResult, Value};
 
 use super::{Receipt, Status};
 use crate::db::Db;
+use crate::domain::page::{self, Request, Row, Source};
 use crate::error::{Error, Result};
 
-const BY_IDS: &str = "select receipt_id, version_id, status, quantity::bigint as quantity, unit_price_sat, amount_sat, \
-    payment_txid, created_at, expires_at from public.receipts where receipt_id = any($1::text[])";
+const COLUMNS: &str = "r.receipt_id, r.version_id, r.status, r.quantity::bigint as quantity, r.unit_price_sat, \
+    r.amount_sat, r.payment_txid, r.created_at, r.expires_at";
 
 #[derive(FromQueryResult)]
 struct ReceiptRow {
@@ -52,6 +54,49 @@ impl TryFrom<ReceiptRow> for Receipt {
 }
 
 pub(super) async fn by_ids(db: &Db, ids: &[String]) -> Result<HashMap<String, Receipt>> {
-    let rows: Vec<ReceiptRow> = db.all("receipts.by_ids", BY_IDS, vec![ids.to_vec().into()]).await?;
+    let sql = format!("select {COLUMNS} from public.receipts r where r.receipt_id = any($1::text[])");
+    let rows: Vec<ReceiptRow> = db.all("receipts.by_ids", &sql, vec![ids.to_vec().into()]).await?;
     rows.into_iter().map(|row| Ok((row.receipt_id.clone(), row.try_into()?))).collect()
+}
+
+struct PageRow {
+    position: i64,
+    sort: String,
+    receipt: ReceiptRow,
+}
+
+impl FromQueryResult for PageRow {
+    fn from_query_result(row: &sea_orm::QueryResult, pre: &str) -> Result<Self, sea_orm::DbErr> {
+        Ok(Self {
+            position: row.try_get(pre, "position")?,
+            sort: row.try_get(pre, "sort")?,
+            receipt: ReceiptRow::from_query_result(row, pre)?,
+        })
+    }
+}
+
+/// A page of the receipts of each of several versions, in one statement, with the receipts themselves.
+pub(super) async fn pages(
+    db: &Db, versions: &[VersionId], request: &Request,
+) -> Result<Vec<Vec<(Row<String>, Receipt)>>> {
+    let source = Source { from: "public.receipts", id: "receipt_id", conditions: "version_id = scope.name" };
+    let inner = page::select(source, request, 2);
+    let sql = format!(
+        "select scope.position, page.sort, {COLUMNS} \
+         from unnest($1::text[]) with ordinality as scope(name, position) \
+         cross join lateral (select row_number() over () as n, ordered.* from ({inner}) as ordered) as page \
+         join public.receipts r on r.receipt_id = page.id order by scope.position, page.n"
+    );
+    let mut values: Vec<Value> = vec![versions.iter().map(ToString::to_string).collect::<Vec<_>>().into()];
+    values.extend(request.cursor.iter().flat_map(|c| [c.sort.clone().into(), c.id.clone().into()]));
+    let rows: Vec<PageRow> = db.all("receipts.pages", &sql, values).await?;
+    let mut groups: Vec<Vec<_>> = std::iter::repeat_with(Vec::new).take(versions.len()).collect();
+    for PageRow { position, sort, receipt } in rows {
+        let receipt = Receipt::try_from(receipt)?;
+        // Ordinality counts from one.
+        let group = usize::try_from(position - 1).ok().and_then(|p| groups.get_mut(p));
+        let group = group.ok_or_else(|| Error::internal("a row of no version"))?;
+        group.push((Row { id: receipt.receipt_id.clone(), sort }, receipt));
+    }
+    Ok(groups)
 }

@@ -10,6 +10,7 @@ use super::error::{Nullable, graphql, nullable};
 use super::loaders::Loaders;
 use super::page::{Arguments, connection, cost};
 use super::producers::ProducerNode;
+use super::receipts::ReceiptConnection;
 use super::relay::global_id;
 use super::scalars::{Bytes, Hex32, Json, Satoshis};
 use crate::domain::assets::{self, Asset, Filter, Scope};
@@ -75,6 +76,11 @@ impl AssetNode {
     /// The dataset this is a version of.
     async fn dataset_id(&self) -> &str {
         &self.0.dataset_id
+    }
+
+    /// Its producer's identifier.
+    async fn producer_id(&self) -> &str {
+        &self.0.producer_id
     }
 
     /// Display name.
@@ -183,6 +189,15 @@ impl AssetNode {
         Ok(nodes)
     }
 
+    /// What was bought of it, asked for last first.
+    #[graphql(complexity = "cost(first, last, child_complexity)")]
+    async fn receipts(
+        &self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>, last: Option<i32>, before: Option<String>,
+    ) -> Nullable<ReceiptConnection> {
+        let arguments = Arguments { first, after, last, before };
+        nullable(super::receipts::of_version(ctx.data_unchecked(), self.0.version_id, arguments).await.map(Some))
+    }
+
     /// The direct descendants, by identifier.
     #[graphql(complexity = "cost(first, last, child_complexity)")]
     async fn children(
@@ -227,7 +242,7 @@ where
 
 /// How assets are ordered; equals by version id.
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
-enum AssetOrder {
+pub(super) enum AssetOrder {
     /// Last changed first.
     UpdatedAtDesc,
     /// Last changed last.
@@ -243,7 +258,7 @@ enum AssetOrder {
 }
 
 impl AssetOrder {
-    fn order(self) -> &'static Order {
+    pub(super) fn order(self) -> &'static Order {
         match self {
             Self::UpdatedAtDesc => &assets::NEWEST,
             Self::UpdatedAtAsc => &assets::OLDEST,
@@ -275,7 +290,7 @@ struct TextLike {
 
 /// What assets are narrowed to. Conditions on different fields are joined with *and*.
 #[derive(InputObject, Default)]
-struct AssetFilter {
+pub(super) struct AssetFilter {
     /// Name or description contain this text, without regard to case.
     text: Option<String>,
     /// The asset's name.
@@ -294,7 +309,7 @@ struct AssetFilter {
 const MAX_IN: usize = 100;
 
 impl AssetFilter {
-    fn filter(self) -> Result<Filter, Error> {
+    pub(super) fn filter(self) -> Result<Filter, Error> {
         if let Some(text) = &self.text {
             assets::check_text(text, "filter.text")?;
         }
@@ -366,7 +381,7 @@ impl AssetQuery {
         Some(outcome.await.map_err(|e| graphql(&e)))
     }
 
-    /// Assets that match a text, the best first: words in name, description and tags, and names that are spelt alike.
+    /// Assets that match a text, the best first: words in name, description and tags; names spelt alike where little else is.
     // A search works hardest of all: a query may hold few.
     #[graphql(complexity = "cost(first, last, child_complexity).saturating_add(1000)")]
     async fn search(

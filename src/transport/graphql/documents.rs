@@ -1,13 +1,15 @@
 //! Parsed documents, kept by their text: clients send the same few again and again, and parsing one takes longer than
 //! executing it.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use async_graphql::parser::parse_query;
 use async_graphql::parser::types::ExecutableDocument;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
+use super::direct::{self, Plan};
 use super::{guard, weigh};
 
 /// Bytes of memory for parsed documents, roughly.
@@ -19,15 +21,39 @@ const SWELL: u64 = 16;
 #[derive(Clone)]
 struct Bytes;
 
-impl Weighter<String, Arc<ExecutableDocument>> for Bytes {
-    fn weight(&self, text: &String, _: &Arc<ExecutableDocument>) -> u64 {
+impl Weighter<String, Arc<Known>> for Bytes {
+    fn weight(&self, text: &String, _: &Arc<Known>) -> u64 {
         SWELL * text.len() as u64 + 500
+    }
+}
+
+/// A parsed document.
+pub(super) struct Known {
+    pub(super) document: ExecutableDocument,
+    /// Whether it was validated and executed without an error.
+    is_proven: AtomicBool,
+    /// How it is executed from then on, if there is a plan for it.
+    plan: OnceLock<Option<Plan>>,
+}
+
+impl Known {
+    /// The general executor has answered it without an error.
+    pub(super) fn prove(&self) {
+        self.is_proven.store(true, Ordering::Relaxed);
+    }
+
+    /// How to execute it directly.
+    pub(super) fn plan(&self) -> Option<&Plan> {
+        if !self.is_proven.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.plan.get_or_init(|| direct::plan(&self.document)).as_ref()
     }
 }
 
 /// The documents kept. Cheap to clone.
 #[derive(Clone)]
-pub struct Documents(Arc<Cache<String, Arc<ExecutableDocument>, Bytes>>);
+pub struct Documents(Arc<Cache<String, Arc<Known>, Bytes>>);
 
 impl Default for Documents {
     fn default() -> Self {
@@ -45,7 +71,7 @@ pub(super) enum Refusal {
 
 impl Documents {
     /// The document of a text, within the limits of what may be parsed and executed.
-    pub(super) fn get(&self, text: &str) -> Result<Arc<ExecutableDocument>, Refusal> {
+    pub(super) fn get(&self, text: &str) -> Result<Arc<Known>, Refusal> {
         if let Some(known) = self.0.get(text) {
             return Ok(known);
         }
@@ -54,7 +80,7 @@ impl Documents {
         }
         let document = parse_query(text).map_err(|_| Refusal::Unparsed)?;
         weigh::check(&document).map_err(Refusal::Beyond)?;
-        let document = Arc::new(document);
+        let document = Arc::new(Known { document, is_proven: AtomicBool::new(false), plan: OnceLock::new() });
         self.0.insert(text.to_owned(), document.clone());
         Ok(document)
     }

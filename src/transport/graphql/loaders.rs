@@ -31,6 +31,9 @@ use gather::Gather;
 /// Whose page, and which.
 type PageKey = (Scope, Request);
 
+/// Whose receipts, and which page.
+type ReceiptsKey = (VersionId, Request);
+
 type Answer<V> = Result<Option<Arc<V>>>;
 
 /// What a batch needs.
@@ -52,6 +55,7 @@ pub(super) struct Loaders {
     producers: Gather<String, Answer<Producer>, Batch>,
     policies: Gather<String, Answer<Policy>, Batch>,
     receipts: Gather<String, Answer<Receipt>, Batch>,
+    receipt_pages: Gather<ReceiptsKey, Answer<Page<String>>, Batch>,
     prices: Gather<Priced, Answer<Price>, Batch>,
 }
 
@@ -71,6 +75,7 @@ impl Loaders {
             producers: Gather::new(batch.clone()),
             policies: Gather::new(batch.clone()),
             receipts: Gather::new(batch.clone()),
+            receipt_pages: Gather::new(batch.clone()),
             prices: Gather::new(batch),
         }
     }
@@ -118,6 +123,22 @@ impl Loaders {
 
     pub(super) fn receipt(&self, id: String) -> BoxFuture<'_, Answer<Receipt>> {
         Box::pin(async move { load(&self.receipts, id).await })
+    }
+
+    /// A page of a version's receipts.
+    pub(super) fn receipts_of(&self, id: VersionId, request: Request) -> BoxFuture<'_, Result<Arc<Page<String>>>> {
+        Box::pin(async move {
+            load(&self.receipt_pages, (id, request)).await?.ok_or_else(|| Error::internal("a page is never absent"))
+        })
+    }
+
+    /// Several receipts, in order.
+    pub(super) fn receipts<'a>(&'a self, ids: &'a [String]) -> BoxFuture<'a, Result<Vec<Option<Arc<Receipt>>>>> {
+        Box::pin(async move {
+            let found = self.receipts.many(ids).await;
+            let found = found.ok_or_else(|| Error::internal("a batch was lost too often"))?;
+            ids.iter().map(|id| found.get(id).cloned().unwrap_or_else(Lost::lost)).collect()
+        })
     }
 
     pub(super) fn price(&self, priced: Priced) -> BoxFuture<'_, Answer<Price>> {
@@ -224,6 +245,23 @@ impl BatchFn<PageKey, Answer<Page<VersionId>>> for Batch {
             let scopes: Vec<Scope> = keys.iter().map(|(scope, _)| scope.clone()).collect();
             let pages = self.app.assets.pages(&self.caller, &scopes, &Filter::default(), request).await;
             let keys: Vec<_> = keys.into_iter().cloned().collect();
+            out.extend(answers(&keys, pages.map(|pages| pages.into_iter().map(Some).collect())));
+        }
+        out
+    }
+}
+
+impl BatchFn<ReceiptsKey, Answer<Page<String>>> for Batch {
+    /// As for pages of assets.
+    async fn load(&mut self, keys: &[ReceiptsKey]) -> HashMap<ReceiptsKey, Answer<Page<String>>> {
+        let mut groups: HashMap<_, Vec<VersionId>> = HashMap::new();
+        for (version, request) in keys {
+            groups.entry(request).or_default().push(*version);
+        }
+        let mut out = HashMap::new();
+        for (request, versions) in groups {
+            let pages = self.app.receipts.pages(&self.caller, &versions, request).await;
+            let keys: Vec<_> = versions.into_iter().map(|version| (version, request.clone())).collect();
             out.extend(answers(&keys, pages.map(|pages| pages.into_iter().map(Some).collect())));
         }
         out

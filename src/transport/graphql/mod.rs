@@ -1,7 +1,9 @@
-//! GraphQL: one schema over the rooms. Every relation goes through a loader, so a query costs at most one SQL statement
+//! GraphQL: one schema over the rooms, executed by async-graphql and, for what is asked again and again, by plans of our
+//! own (`direct`). Every relation goes through a loader, so a query costs at most one SQL statement
 //! a level and type, whatever its breadth.
 
 mod assets;
+mod direct;
 mod documents;
 mod error;
 mod guard;

@@ -65,7 +65,7 @@ impl ProducerNode {
 
 /// How producers are ordered; equals by identifier.
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
-enum ProducerOrder {
+pub(super) enum ProducerOrder {
     /// By name.
     NameAsc,
     /// Registered last first.
@@ -73,7 +73,7 @@ enum ProducerOrder {
 }
 
 impl ProducerOrder {
-    fn order(self) -> &'static Order {
+    pub(super) fn order(self) -> &'static Order {
         match self {
             Self::NameAsc => &producers::BY_NAME,
             Self::CreatedAtDesc => &producers::NEWEST,

@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
+use async_graphql::connection::{Connection, EmptyFields};
 use async_graphql::{Context, Enum, ID, Object};
 use chrono::{DateTime, Utc};
+use overlay_entity::ids::VersionId;
 
 use super::assets::AssetNode;
 use super::error::{Nullable, nullable};
 use super::loaders::Loaders;
+use super::page::{Arguments, connection};
 use super::relay::global_id;
 use super::scalars::Satoshis;
-use crate::domain::receipts::{Receipt, Status};
+use crate::domain::receipts::{NEWEST, Receipt, Status};
+use crate::error::Result;
 
 /// Where a receipt stands.
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +88,17 @@ impl ReceiptNode {
         let found = ctx.data_unchecked::<Loaders>().asset(self.0.version_id).await;
         nullable(found.map(|asset| asset.map(AssetNode)))
     }
+}
+
+pub(super) type ReceiptConnection = Connection<String, ReceiptNode, EmptyFields, EmptyFields>;
+
+/// A page of a version's receipts; those of all its siblings come with one statement.
+pub(super) async fn of_version(loaders: &Loaders, id: VersionId, arguments: Arguments) -> Result<ReceiptConnection> {
+    let request = arguments.request(&NEWEST)?;
+    let page = loaders.receipts_of(id, request.clone()).await?;
+    let ids: Vec<String> = page.rows.iter().map(|row| row.id.clone()).collect();
+    let mut found = loaders.receipts(&ids).await?.into_iter();
+    Ok(connection(&request, &page, EmptyFields, |_| found.next().flatten().map(ReceiptNode)))
 }
 
 #[derive(Default)]

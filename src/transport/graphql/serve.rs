@@ -112,17 +112,28 @@ async fn run(served: &Served, caller: Caller, parameters: Parameters, media: Med
         Some(value @ serde_json::Value::Object(_)) => async_graphql::Variables::from_json(value),
         Some(_) => return media.bad("`variables` must be a JSON object"),
     };
+    let operation_name = operation_name.filter(|name| !name.is_empty());
+    if let Some(plan) = document.as_ref().and_then(|document| document.plan())
+        && let Some(data) = plan.execute(operation_name.as_deref(), &served.app, &caller, &variables).await
+    {
+        metrics::counter!("overlay_graphql_executions_total", "by" => "plan").increment(1);
+        return media.data(&data, caller, demand);
+    }
+    metrics::counter!("overlay_graphql_executions_total", "by" => "general").increment(1);
     let mut request = Request::new(query).variables(variables).data(Loaders::new(served.app.clone(), caller.clone()));
-    if let Some(name) = operation_name.filter(|name| !name.is_empty()) {
+    if let Some(name) = operation_name {
         request = request.operation_name(name);
     }
-    if let Some(document) = document {
-        request.set_parsed_query((*document).clone());
+    if let Some(known) = &document {
+        request.set_parsed_query(known.document.clone());
     }
     let answer = match settle_variables(&mut request) {
         Ok(()) => served.schema.execute(request).await,
         Err(error) => Answer::from_errors(vec![error]),
     };
+    if let Some(known) = document.filter(|_| answer.is_ok()) {
+        known.prove();
+    }
     media.answer(answer, caller, demand)
 }
 
@@ -219,6 +230,13 @@ impl Media {
             return finish(self.name(), bytes, caller, demand, None, None);
         }
         (status, [(header::CONTENT_TYPE, self.name()), (header::CACHE_CONTROL, "no-store")], bytes).into_response()
+    }
+
+    /// What a plan answered.
+    fn data(self, data: &[u8], caller: Caller, demand: Consistency) -> Response {
+        let rest: &[u8] = if caller.ledger().is_unverified() { br#","extensions":{"stale":true}}"# } else { b"}" };
+        let bytes = [br#"{"data":"#, data, rest].concat();
+        finish(self.name(), bytes, caller, demand, None, None)
     }
 
     fn bad(self, message: &str) -> Response {
