@@ -115,6 +115,14 @@ impl Request {
         Self { order, direction: Direction::Forward, limit, offset: 0, cursor: None }
     }
 
+    /// How a page is walked.
+    pub fn ways(&self) -> Ways {
+        let backward = self.direction == Direction::Backward;
+        let (beyond, by) = if self.order.descending == backward { (">", "asc") } else { ("<", "desc") };
+        let (after, id_by) = if backward { ("<", "desc") } else { (">", "asc") };
+        Ways { beyond, by, after, id_by }
+    }
+
     /// The request's part of a cache key.
     pub fn params(&self, params: crate::cache::Params) -> crate::cache::Params {
         params
@@ -124,6 +132,19 @@ impl Request {
             .with_some("offset", (self.offset > 0).then_some(self.offset))
             .with_some("cursor", self.cursor.as_ref().map(Cursor::encode))
     }
+}
+
+/// SQL words of a page: how rows after the cursor compare, and how rows are ordered.
+#[derive(Debug, Clone, Copy)]
+pub struct Ways {
+    /// Comparison of the order's column with the cursor's.
+    pub beyond: &'static str,
+    /// Direction of the order's column.
+    pub by: &'static str,
+    /// Comparison of the identifier with the cursor's, where the columns are equal.
+    pub after: &'static str,
+    /// Direction of the identifier.
+    pub id_by: &'static str,
 }
 
 /// One row of a page: enough to find the row, and to continue from it.
@@ -174,10 +195,8 @@ pub struct Source<'a> {
 /// each is one index range, where an `or` would read every row that shares the value.
 pub fn select(source: Source<'_>, request: &Request, first_parameter: usize) -> String {
     let Source { from, id, conditions } = source;
-    let Order { column, cast, descending, .. } = request.order;
-    let backward = request.direction == Direction::Backward;
-    let (beyond, by) = if *descending == backward { (">", "asc") } else { ("<", "desc") };
-    let (after, id_by) = if backward { ("<", "desc") } else { (">", "asc") };
+    let Order { column, cast, .. } = request.order;
+    let Ways { beyond, by, after, id_by } = request.ways();
     let limit = request.limit + 1;
     let reach = limit + request.offset;
     let columns = format!("select {id} as id, {column}::text as sort, {column} as key from {from}");

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::model::{Asset, Filter, Parents, Scope};
 use crate::db::Db;
 use crate::domain::Document;
-use crate::domain::page::{self, Direction, Request, Row, Source};
+use crate::domain::page::{self, Request, Row, Source, Ways};
 use crate::error::{Error, Result};
 
 const COLUMNS: &str = "a.version_id, a.dataset_id, a.producer_id, a.name, a.description, a.content_hash, a.mime_type, \
@@ -218,9 +218,7 @@ fn scoped(scopes: &[Scope], filter: &Filter) -> (&'static str, &'static str, Con
 /// stored), `id` and `key`. First the condition on a page's rows (its cursor's parameters are `$n` and `$n+1`), then their
 /// order.
 fn keyset(request: &Request, first_parameter: usize) -> (String, String) {
-    let backward = request.direction == Direction::Backward;
-    let (beyond, by) = if request.order.descending == backward { (">", "asc") } else { ("<", "desc") };
-    let (after, id_by) = if backward { ("<", "desc") } else { (">", "asc") };
+    let Ways { beyond, by, after, id_by } = request.ways();
     let key = format!("${first_parameter}::{}", request.order.cast);
     let condition = match request.cursor {
         None => "true".into(),

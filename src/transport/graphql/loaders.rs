@@ -86,11 +86,7 @@ impl Loaders {
 
     /// Several assets, in order.
     pub(super) fn assets<'a>(&'a self, ids: &'a [VersionId]) -> BoxFuture<'a, Result<Vec<Option<Arc<Asset>>>>> {
-        Box::pin(async move {
-            let found = self.assets.many(ids).await;
-            let found = found.ok_or_else(|| Error::internal("a batch was lost too often"))?;
-            ids.iter().map(|id| found.get(id).cloned().unwrap_or_else(Lost::lost)).collect()
-        })
+        Box::pin(several(&self.assets, ids))
     }
 
     /// The identifiers of a version's parents.
@@ -134,11 +130,7 @@ impl Loaders {
 
     /// Several receipts, in order.
     pub(super) fn receipts<'a>(&'a self, ids: &'a [String]) -> BoxFuture<'a, Result<Vec<Option<Arc<Receipt>>>>> {
-        Box::pin(async move {
-            let found = self.receipts.many(ids).await;
-            let found = found.ok_or_else(|| Error::internal("a batch was lost too often"))?;
-            ids.iter().map(|id| found.get(id).cloned().unwrap_or_else(Lost::lost)).collect()
-        })
+        Box::pin(several(&self.receipts, ids))
     }
 
     pub(super) fn price(&self, priced: Priced) -> BoxFuture<'_, Answer<Price>> {
@@ -153,6 +145,16 @@ where
     Batch: BatchFn<K, V>,
 {
     gather.one(key).await.unwrap_or_else(V::lost)
+}
+
+/// Several values, in order.
+async fn several<K, V>(gather: &Gather<K, Answer<V>, Batch>, keys: &[K]) -> Result<Vec<Option<Arc<V>>>>
+where
+    K: Clone + Eq + Hash + std::fmt::Debug,
+    Batch: BatchFn<K, Answer<V>>,
+{
+    let found = gather.many(keys).await.ok_or_else(|| Error::internal("a batch was lost too often"))?;
+    keys.iter().map(|key| found.get(key).cloned().unwrap_or_else(Lost::lost)).collect()
 }
 
 /// What to answer when a batch was lost too often.

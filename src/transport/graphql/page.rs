@@ -52,6 +52,16 @@ pub(super) fn cost(first: Option<i32>, last: Option<i32>, child: usize) -> usize
     (size as usize).saturating_mul(child).saturating_add(1)
 }
 
+/// Whether there is a previous and a next page of one that has `more` rows after it. In the direction asked for it is
+/// known; in the other, there is what the cursor stands on.
+pub(super) fn around(request: &Request, more: bool) -> (bool, bool) {
+    let behind = request.cursor.is_some();
+    match request.direction {
+        Direction::Forward => (behind, more),
+        Direction::Backward => (more, behind),
+    }
+}
+
 /// A page as a connection. `node` finds a row's node: what was deleted since the page was read is left out.
 pub(super) fn connection<Id, Node, Extra, Name, EdgeName>(
     request: &Request, page: &Page<Id>, extra: Extra, mut node: impl FnMut(&Row<Id>) -> Option<Node>,
@@ -63,12 +73,7 @@ where
     Node: OutputType,
     Extra: ObjectType,
 {
-    // In the direction asked for it is known whether there is more; in the other, there is what the cursor stands on.
-    let behind = request.cursor.is_some();
-    let (previous, next) = match request.direction {
-        Direction::Forward => (behind, page.more),
-        Direction::Backward => (page.more, behind),
-    };
+    let (previous, next) = around(request, page.more);
     let mut connection = Connection::with_additional_fields(previous, next, extra);
     connection.edges = page
         .rows

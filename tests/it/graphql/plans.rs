@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::harness::makers::Random;
 use crate::harness::{Setup, TestApp, with};
 
 /// A field of the schema: the types it leads to, whether those are objects, and its arguments' names.
@@ -66,23 +67,6 @@ async fn compared(app: &TestApp, query: &str, variables: &Value) -> bool {
     planned(app).await > before
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % bound as u64) as usize
-    }
-
-    fn one<'a, T>(&mut self, of: &'a [T]) -> &'a T {
-        &of[self.below(of.len())]
-    }
-}
-
 /// The types that plans know.
 const PLANNED: [&str; 3] = ["Asset", "Producer", "Receipt"];
 
@@ -95,9 +79,9 @@ fn selection(types: &Types, on: &str, depth: usize, random: &mut Random) -> Opti
             parts.push(format!("t{n}: __typename"));
             continue;
         }
-        let field = random.one(&fields);
+        let field = random.pick(&fields);
         let size = ["", "(first: 1)", "(first: 3)", "(first: $n)"];
-        let arguments = if field.arguments.iter().any(|a| a == "first") { *random.one(&size) } else { "" };
+        let arguments = if field.arguments.iter().any(|a| a == "first") { *random.pick(&size) } else { "" };
         let below = if field.is_object {
             let Some(inner) = selection(types, &field.of, depth - 1, random) else { continue };
             match random.below(4) {
@@ -138,12 +122,10 @@ async fn roots(app: &TestApp) -> Vec<(String, &'static str)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn plans_answer_what_the_general_executor_answers() {
     with(Setup::seeded(), async |app| {
-        let seed = std::env::var("OVERLAY_TEST_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(rand_seed);
-        println!("OVERLAY_TEST_SEED={seed}");
-        let (types, roots, mut random) = (types(app).await, roots(app).await, Random(seed));
+        let (types, roots, mut random) = (types(app).await, roots(app).await, Random::new());
         let (mut all, mut by_plan) = (0, 0);
         while all < 300 {
-            let (root, of) = random.one(&roots);
+            let (root, of) = random.pick(&roots);
             let Some(inner) = selection(&types, of, 4, &mut random) else { continue };
             let query = format!("query Q($n: Int = 2, $q: String = \"data\") {{ found: {root} {inner} }}");
             // Every variable must be used.
@@ -154,7 +136,7 @@ async fn plans_answer_what_the_general_executor_answers() {
                 (true, true) => query,
             };
             let variables = [json!({}), json!({"n": 1}), json!({"n": 3, "q": "model"}), json!({"n": null})];
-            let variables = random.one(&variables);
+            let variables = random.pick(&variables);
             by_plan += usize::from(compared(app, &query, variables).await);
             all += 1;
         }
@@ -162,10 +144,6 @@ async fn plans_answer_what_the_general_executor_answers() {
         assert!(by_plan * 3 > all, "{by_plan} of {all} by a plan");
     })
     .await;
-}
-
-fn rand_seed() -> u64 {
-    uuid::Uuid::new_v4().as_u64_pair().0
 }
 
 #[tokio::test(flavor = "multi_thread")]

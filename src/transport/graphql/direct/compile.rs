@@ -99,12 +99,8 @@ impl Compiler<'_> {
 
     /// The selection of a field that answers objects of type `N`.
     pub(super) fn selection<N: Noun>(&self, field: &Field) -> Option<Selection<N>> {
-        self.selection_of(&field.selection_set.node)
-    }
-
-    fn selection_of<N: Noun>(&self, set: &SelectionSet) -> Option<Selection<N>> {
         let (mut fields, mut relations, mut kinds) = (Vec::new(), Vec::new(), HashSet::new());
-        for (key, field) in self.fields(set, N::NAME)? {
+        for (key, field) in self.fields(&field.selection_set.node, N::NAME)? {
             let name = field.name.node.as_str();
             let kind = if name == "__typename" {
                 Kind::Typename

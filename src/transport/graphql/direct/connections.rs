@@ -5,12 +5,13 @@ use std::sync::Arc;
 use async_graphql::parser::types::Field;
 use futures_util::future::{BoxFuture, FutureExt, join};
 
+use super::super::page::around;
 use super::arguments::Arguments;
 use super::compile::Compiler;
 use super::relations::Entry;
 use super::tree::{Column, Key, Noun, Objects, Relation, Selection, distinct, list, present, text};
 use super::{Fetched, Run};
-use crate::domain::page::{Cursor, Direction, Order, Page, Request};
+use crate::domain::page::{Cursor, Order, Page, Request};
 
 /// What is selected of a connection.
 pub(super) struct Connection<N: Noun> {
@@ -161,11 +162,7 @@ impl<'p, N: Noun> Paged<'p, N> {
     }
 
     fn info(&self, parts: &[(Key, InfoPart)], page: usize, out: &mut Vec<u8>) {
-        let (behind, more) = (self.request.cursor.is_some(), self.pages[page].more);
-        let (previous, next) = match self.request.direction {
-            Direction::Forward => (behind, more),
-            Direction::Backward => (more, behind),
-        };
+        let (previous, next) = around(&self.request, self.pages[page].more);
         let truth = |is: bool| if is { &b"true"[..] } else { b"false" };
         out.push(b'{');
         for (at, (key, part)) in parts.iter().enumerate() {
