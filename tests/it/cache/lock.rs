@@ -10,7 +10,7 @@ use overlay::coherence::Tag;
 use overlay::error::Result;
 use serde::{Deserialize, Serialize};
 
-use super::redis::session;
+use super::redis::{appearing, session};
 use crate::harness::node::until;
 use crate::harness::{Setup, TestApp, private_redis, with_database};
 
@@ -197,7 +197,8 @@ async fn a_lock_that_nobody_lets_go_delays_and_no_more() {
         let holder: String = redis::cmd("GET").arg(LOCK).query_async(&mut session).await.expect("still there");
         assert_eq!(holder, "somebody");
 
-        // One that ends while others wait: they go on at once.
+        // One that ends while others wait: they go on at once. What was built is written first: it must be gone for good.
+        appearing(&mut session, KEY).await;
         let () = redis::cmd("DEL").arg(KEY).query_async(&mut session).await.expect("deleted");
         let () = take(300).query_async(&mut session).await.expect("taken");
         let begun = Instant::now();
