@@ -8,7 +8,6 @@ use overlay_migration::{Migrator, MigratorTrait};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tower::make::Shared;
 
 use crate::app::App;
 use crate::cache::{Cache, Redis, RedisConfig};
@@ -19,6 +18,7 @@ use crate::devstack::{self, DevStack, Options};
 use crate::error::{Error, Result};
 use crate::telemetry;
 use crate::transport::http::{Served, service};
+use crate::transport::wire;
 
 /// What the stores are opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,11 +153,11 @@ impl Server {
         let address = listener.local_addr().map_err(Error::internal)?;
         let served = Served::new(config, app.clone())?;
         let (stop, stopped) = oneshot::channel::<()>();
-        let serving = axum::serve(listener, Shared::new(service(served))).with_graceful_shutdown(async {
+        let serving = wire::serve(listener, service(served), async {
             // A dropped sender means the same: stop.
             let _either_way = stopped.await;
         });
-        Ok(Self { address, app, stop, done: tokio::spawn(serving.into_future()) })
+        Ok(Self { address, app, stop, done: tokio::spawn(serving) })
     }
 
     /// Stops listening, lets requests that are under way finish (10 s at most), and closes the pool.

@@ -136,6 +136,8 @@ fn describe() {
     );
     describe_gauge!("overlay_cache_memory_entries", "Entries in process memory");
     describe_gauge!("overlay_cache_memory_bytes", "Bytes they are taken to occupy");
+    describe_counter!("overlay_connections_total", "Connections accepted");
+    describe_counter!("overlay_connections_handed_over_total", "Connections that sent other than plain reads");
     describe_counter!("overlay_graphql_executions_total", "Documents executed, by a plan or by the general executor");
     describe_counter!("overlay_flights_joined_total", "Look-ups that waited for a load already under way, by kind");
     describe_gauge!("overlay_cache_spare_misses_estimated", "Misses by collisions of tags in the clock, estimated");

@@ -96,8 +96,8 @@ pub(super) fn encode(key: &str, entry: &Entry, data: &[u8]) -> Vec<u8> {
 /// Reads an entry back. `None` for anything that is not exactly what [`encode`] writes for this key and a `V`.
 pub(super) fn decode<V: Cached>(key: &str, bytes: &[u8]) -> Option<Entry> {
     let opened = envelope::open(key, bytes)?;
+    let tags = opened.tags(bytes)?;
     let data = &bytes[opened.body];
-    let tags = Tags::new(opened.tags.into_iter().map(|t| Tag::new(t.into_owned())));
     let value: Option<V> = serde_json::from_slice(data).ok()?;
     let entry = Entry::new(opened.moment, tags, opened.times.soft_ms, value.map(Arc::new), data.len());
     Some(Entry { stored_ms: opened.times.stored_ms, ..entry })

@@ -1,5 +1,5 @@
-//! What Redis holds for a key: a line of JSON that says what the rest includes and for how long, then the rest. A person
-//! reads it with `redis-cli get`.
+//! What Redis holds for a key: a line of JSON that says what the rest includes and for how long, a line of JSON that names
+//! its tags, then the rest. A person reads it with `redis-cli get`.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -7,16 +7,16 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::entry::now_ms;
-use crate::coherence::{Consistency, Epoch, Moment, Tags};
+use crate::coherence::{Consistency, Epoch, Moment, Slots, Tag, Tags};
 
 /// Most bytes of an envelope. More is not written, and not parsed when somebody else has written it.
 pub(super) const MAX_BYTES: usize = 8 << 20;
 
-/// Most tags an envelope may have before it is taken for garbage.
-const MAX_TAGS: usize = 100_000;
+/// Most clock slots an envelope may have before it is taken for garbage.
+const MAX_SLOTS: usize = 200_000;
 
 /// Number of the format; another one is a miss.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// The first line.
 #[derive(Serialize, Deserialize)]
@@ -24,17 +24,23 @@ const FORMAT: u8 = 1;
 struct Head<'a> {
     v: u8,
     /// The key it belongs to: an envelope that was copied under another one is a miss.
-    key: Cow<'a, str>,
-    epoch: Cow<'a, str>,
+    #[serde(borrow)]
+    key: Text<'a>,
+    epoch: Text<'a>,
     as_of: u64,
-    tags: Vec<Cow<'a, str>>,
+    /// The tags' clock slots: whoever only checks need not read the names.
+    slots: Vec<u32>,
     stored_ms: u64,
     soft_ms: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     demand: Option<String>,
-    /// Length of the rest, bytes: a truncated one is a miss.
+    /// Length of all that follows this line, bytes: a truncated one is a miss.
     bytes: usize,
 }
+
+/// A text that is copied only where it holds escapes.
+#[derive(Serialize, Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// When something was made, and when it is due to be made anew.
 #[derive(Clone, Copy)]
@@ -47,50 +53,66 @@ pub(super) struct Times {
 
 /// The bytes for Redis. `demand` is how fresh the request asked the answer to be, where there was one.
 pub(super) fn seal(key: &str, moment: Moment, tags: &Tags, times: Times, demand: Consistency, body: &[u8]) -> Vec<u8> {
+    let tag_line = serde_json::to_vec(&tags.names().iter().map(Tag::as_str).collect::<Vec<_>>());
+    let tag_line = tag_line.expect("texts are JSON");
     let head = Head {
         v: FORMAT,
-        key: key.into(),
-        epoch: moment.epoch.to_string().into(),
+        key: Text(key.into()),
+        epoch: Text(moment.epoch.to_string().into()),
         as_of: moment.as_of,
-        tags: tags.names().iter().map(|t| t.as_str().into()).collect(),
+        slots: tags.slots().iter().collect(),
         stored_ms: times.stored_ms,
         soft_ms: times.soft_ms,
         demand: (demand != Consistency::Bounded).then(|| demand.to_string()),
-        bytes: body.len(),
+        bytes: tag_line.len() + 1 + body.len(),
     };
     let mut out = serde_json::to_vec(&head).expect("texts and numbers are JSON");
-    out.push(b'\n');
-    out.extend_from_slice(body);
+    for part in [b"\n", &tag_line[..], b"\n", body] {
+        out.extend_from_slice(part);
+    }
     out
 }
 
 /// An envelope that was read.
-pub(super) struct Opened<'a> {
+pub(super) struct Opened {
     pub(super) moment: Moment,
-    pub(super) tags: Vec<Cow<'a, str>>,
+    pub(super) slots: Slots,
     pub(super) times: Times,
     pub(super) demand: Consistency,
+    /// Where the line of tags lies.
+    tags: Range<usize>,
     /// Where the rest lies.
     pub(super) body: Range<usize>,
 }
 
+impl Opened {
+    /// The tags, read from the `bytes` that were opened.
+    pub(super) fn tags(&self, bytes: &[u8]) -> Option<Tags> {
+        let names: Vec<Text<'_>> = serde_json::from_slice(&bytes[self.tags.clone()]).ok()?;
+        let tags = Tags::new(names.iter().map(|name| Tag::new(&*name.0)));
+        (*tags.slots() == self.slots).then_some(tags)
+    }
+}
+
 /// Reads an envelope. `None` for anything that is not exactly what [`seal`] writes for this key.
-pub(super) fn open<'a>(key: &str, bytes: &'a [u8]) -> Option<Opened<'a>> {
+pub(super) fn open(key: &str, bytes: &[u8]) -> Option<Opened> {
     if bytes.len() > MAX_BYTES {
         return None;
     }
-    let end = bytes.iter().position(|b| *b == b'\n')?;
-    let body = end + 1..bytes.len();
+    let end = memchr::memchr(b'\n', bytes)?;
+    let rest = &bytes[end + 1..];
     let head: Head<'_> = serde_json::from_slice(&bytes[..end]).ok()?;
-    if head.v != FORMAT || head.key != key || head.bytes != body.len() || head.tags.len() > MAX_TAGS {
+    if head.v != FORMAT || head.key.0 != key || head.bytes != rest.len() || head.slots.len() > MAX_SLOTS {
         return None;
     }
+    let tags = end + 1..end + 1 + memchr::memchr(b'\n', rest)?;
     Some(Opened {
-        moment: Moment { epoch: Epoch::parse(&head.epoch)?, as_of: head.as_of },
-        tags: head.tags,
+        moment: Moment { epoch: Epoch::parse(&head.epoch.0)?, as_of: head.as_of },
+        slots: Slots::checked(head.slots)?,
         // A time in the future (a wrong clock, or garbage) would keep it fresh for ever.
         times: Times { stored_ms: head.stored_ms.min(now_ms()), soft_ms: head.soft_ms },
         demand: head.demand.map_or(Some(Consistency::Bounded), |text| Consistency::parse(&text))?,
-        body,
+        body: tags.end + 1..bytes.len(),
+        tags,
     })
 }

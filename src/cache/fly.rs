@@ -103,12 +103,28 @@ impl Inner {
         Some(entry)
     }
 
+    /// Keeps what was loaded in memory alone, if it can still be vouched for.
+    pub(super) fn remember<V: Cached>(&self, key: &Arc<str>, moment: Moment, loaded: Loaded<V>) {
+        let tags = Tags::new(loaded.tags);
+        if self.clock.is_valid(moment, &tags) {
+            let size = loaded.value.as_ref().map_or(4, V::size);
+            let soft_ms = self.soft_ms::<V>(key, loaded.value.is_none());
+            let entry = Entry::new(moment, tags, soft_ms, loaded.value.map(Arc::new), size);
+            self.memory.put(key.clone(), Arc::new(entry));
+        } else {
+            count(V::KIND, Look::LoadUnkept);
+        }
+    }
+
+    /// Entries written together, and one entry written by several processes, do not end together.
+    fn soft_ms<V: Cached>(&self, key: &str, is_negative: bool) -> u64 {
+        self.ttls.soft_ms(V::KIND, is_negative, xxh3_64_with_seed(key.as_bytes(), entry::now_ms()))
+    }
+
     /// Makes an entry of what was loaded and keeps it, if it can still be vouched for.
     pub(super) fn keep<V: Cached>(&self, key: &Arc<str>, moment: Moment, loaded: Loaded<V>) -> Landing {
         let data = entry::data(loaded.value.as_ref())?;
-        // Entries written together, and one entry written by several processes, do not end together.
-        let seed = xxh3_64_with_seed(key.as_bytes(), entry::now_ms());
-        let soft_ms = self.ttls.soft_ms(V::KIND, loaded.value.is_none(), seed);
+        let soft_ms = self.soft_ms::<V>(key, loaded.value.is_none());
         let tags = Tags::new(loaded.tags);
         let entry = Arc::new(Entry::new(moment, tags, soft_ms, loaded.value.map(Arc::new), data.len()));
         // Also refuses a load that spans an epoch, and one that something changed under.

@@ -14,6 +14,11 @@ use super::ttl::Kind;
 pub trait Cached: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Which time to live and which metrics label its entries have.
     const KIND: Kind;
+
+    /// Bytes of its JSON, roughly: what it is taken to occupy in memory where nothing else tells.
+    fn size(&self) -> usize {
+        serde_json::to_vec(self).map_or(0, |json| json.len())
+    }
 }
 
 /// The name of one cached value of type `V`: the same text in memory and in Redis.

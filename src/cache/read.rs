@@ -2,6 +2,7 @@
 
 use std::hash::Hash;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use futures_util::FutureExt;
@@ -44,6 +45,8 @@ pub(super) struct Inner {
     flights: Arc<Flights>,
     pub(super) ttls: Ttls,
     pub(super) outage: Outage,
+    /// Values that wider queries brought along, and that are written to Redis.
+    brought: Quota,
 }
 
 /// A batch loader: answers one [`Loaded`] for each identifier, in order. No identifier comes twice.
@@ -67,6 +70,7 @@ impl Cache {
                 flights: Arc::default(),
                 ttls: config.ttls,
                 outage: Outage::default(),
+                brought: Quota::default(),
             }),
         }
     }
@@ -197,13 +201,19 @@ impl Cache {
         self.get_many(ledger, ids, key, load).await
     }
 
-    /// Keeps values that a wider query brought along. `moment` was taken before that query began.
+    /// Keeps values that a wider query brought along: in memory and, as long as there are few, in Redis. Nobody has asked
+    /// for them by name yet, and when the server is busy, writing pages of them takes longer than their queries. `moment`
+    /// was taken before that query began.
     pub fn prime<V: Cached>(&self, moment: Moment, values: Vec<(Key<V>, Loaded<V>)>) {
-        if self.inner.clock.is_trustworthy() {
-            for (key, loaded) in values {
-                if let Err(error) = self.inner.keep(key.text(), moment, loaded) {
-                    tracing::warn!(?key, ?error, "a value could not be kept");
-                }
+        if !self.inner.clock.is_trustworthy() {
+            return;
+        }
+        let shared = self.inner.memory.is_off() || self.inner.brought.admits(values.len());
+        for (key, loaded) in values {
+            if !shared {
+                self.inner.remember(key.text(), moment, loaded);
+            } else if let Err(error) = self.inner.keep(key.text(), moment, loaded) {
+                tracing::warn!(?key, ?error, "a value could not be kept");
             }
         }
     }
@@ -225,6 +235,27 @@ impl Cache {
         };
         let found = self.get_many(ledger, &[()], |()| key.clone(), one).await?;
         Ok(found.into_iter().next().flatten())
+    }
+}
+
+/// Most values a second that are written to Redis without having been asked for.
+const BROUGHT: u64 = 1_000;
+
+/// Counts what is admitted in each second: the second in the upper half, the count in the lower.
+#[derive(Default)]
+struct Quota(AtomicU64);
+
+impl Quota {
+    /// Whether `wanted` more fit into this second. Two that ask at a time may pass it by as much as they want.
+    fn admits(&self, wanted: usize) -> bool {
+        let second = (super::entry::now_ms() / 1_000) << 32;
+        let known = self.0.load(Ordering::Relaxed);
+        let used = known.checked_sub(second).filter(|used| *used <= u64::from(u32::MAX)).unwrap_or(0);
+        let fits = used < BROUGHT;
+        if fits {
+            self.0.store(second + used + wanted as u64, Ordering::Relaxed);
+        }
+        fits
     }
 }
 

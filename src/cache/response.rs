@@ -240,12 +240,16 @@ enum Standing {
 
 /// `ol:cache:response:<64 hex digits>`.
 fn key(digest: &Digest) -> String {
-    use std::fmt::Write;
-    digest.iter().fold(String::from("ol:cache:response:"), |mut key, byte| {
-        write!(key, "{byte:02x}").expect("a String takes every write");
-        key
-    })
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut key = String::with_capacity(PREFIX.len() + 2 * digest.len());
+    key.push_str(PREFIX);
+    for byte in digest {
+        key.extend([byte >> 4, byte & 15].map(|digit| char::from(DIGITS[usize::from(digit)])));
+    }
+    key
 }
+
+const PREFIX: &str = "ol:cache:response:";
 
 fn encode<A: Answer>(key: &str, kept: &Kept<A>, basis: &Basis) -> Vec<u8> {
     let mut body = Vec::with_capacity(kept.answer.weight() + 256);
@@ -256,13 +260,14 @@ fn encode<A: Answer>(key: &str, kept: &Kept<A>, basis: &Basis) -> Vec<u8> {
 
 fn decode<A: Answer>(key: &str, bytes: &Bytes) -> Option<Kept<A>> {
     let opened = envelope::open(key, bytes)?;
-    if opened.tags.len() > MAX_TAGS {
+    // A tag has its slot, and at most one more for its kind.
+    if opened.slots.len() > 2 * MAX_TAGS {
         return None;
     }
     Some(Kept {
         demand: opened.demand,
         moment: opened.moment,
-        slots: Slots::of(opened.tags.iter().map(|t| &**t)),
+        slots: opened.slots,
         seen: AtomicU64::new(0),
         stored_ms: opened.times.stored_ms,
         soft_ms: opened.times.soft_ms,

@@ -107,7 +107,8 @@ pub struct Feed {
     clock: Arc<Clock>,
     /// Number of the newest poll that has begun.
     begun: AtomicU64,
-    finished: watch::Sender<Finished>,
+    /// In turns: who waits for the next poll is not woken by the one under way.
+    finished: [watch::Sender<Finished>; 2],
     demand: Notify,
     traffic: AtomicBool,
     polls: AtomicU64,
@@ -126,7 +127,7 @@ impl Feed {
         let feed = Arc::new(Self {
             clock,
             begun: AtomicU64::new(0),
-            finished: watch::Sender::new(Finished::default()),
+            finished: [(); 2].map(|()| watch::Sender::new(Finished::default())),
             demand: Notify::new(),
             traffic: AtomicBool::new(false),
             polls: AtomicU64::new(0),
@@ -207,9 +208,9 @@ impl Feed {
     /// the first may still meet connections that were cut.
     async fn catch_up(&self) -> Result<()> {
         let since = Instant::now();
-        let mut finished = self.finished.subscribe();
         loop {
             let wanted = self.begun.load(Ordering::SeqCst) + 1;
+            let mut finished = self.finished[wanted as usize % 2].subscribe();
             self.demand.notify_one();
             let outcome = finished.wait_for(|done| done.number >= wanted).await;
             let outcome = outcome.map_err(|_| Error::unavailable("the server is shutting down"))?;
@@ -244,7 +245,7 @@ impl Feed {
             self.clock.verified(at);
             metrics::histogram!("overlay_feed_poll_seconds").record(at.elapsed());
         }
-        self.finished.send_replace(Finished { number, succeeded: outcome.is_ok() });
+        self.finished[number as usize % 2].send_replace(Finished { number, succeeded: outcome.is_ok() });
         outcome
     }
 
@@ -292,6 +293,7 @@ async fn run(feed: std::sync::Weak<Feed>, connection: DatabaseConnection, config
         let pause = if last_traffic.elapsed() < Duration::from_secs(1) { config.busy } else { config.idle };
         // An early wake-up is the point: a timeout here is the normal case.
         let _elapsed = tokio::time::timeout(pause, feed.demand.notified()).await;
+        tokio::task::yield_now().await; // Whoever is about to ask shall ride along.
         if feed.stopping.load(Ordering::SeqCst) {
             break;
         }

@@ -35,7 +35,8 @@ fn kind(name: &str) -> &str {
     &name[..end]
 }
 
-/// The slot of a tag's own name.
+/// The slot of a tag's own name. Processes tell each other slots: another rule needs another number for the format that
+/// they are told in.
 pub(super) fn slot(name: &str) -> u32 {
     slot_of(name.as_bytes())
 }
@@ -59,16 +60,31 @@ fn wildcard_slot(name: &str) -> u32 {
 }
 
 /// The clock slots of a set of tags, wildcards included: all that a check needs.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Slots(Box<[u32]>);
 
 impl Slots {
     /// The slots of tags by name.
     pub fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut slots: Vec<u32> = names.into_iter().flat_map(|name| [slot(name), wildcard_slot(name)]).collect();
+        let (mut slots, mut last) = (Vec::new(), None);
+        for name in names {
+            slots.push(slot(name));
+            // Tags are sorted, so that those of a kind follow each other.
+            let kind = kind(name);
+            if last.replace(kind) != Some(kind) {
+                slots.push(wildcard_slot(name));
+            }
+        }
         slots.sort_unstable();
         slots.dedup();
         Self(slots.into())
+    }
+
+    /// Slots as [`Self::iter`] told them, perhaps to another process. `None` when they cannot be such.
+    pub fn checked(slots: Vec<u32>) -> Option<Self> {
+        let is_sorted = slots.is_sorted_by(|a, b| a < b);
+        let are_there = slots.last().is_none_or(|last| (*last as usize) < SLOTS);
+        (is_sorted && are_there).then(|| Self(slots.into()))
     }
 
     /// How many there are.
@@ -81,7 +97,8 @@ impl Slots {
         self.0.is_empty()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = u32> {
+    /// The slots, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = u32> {
         self.0.iter().copied()
     }
 }
@@ -166,6 +183,18 @@ mod tests {
         let union = Tags::union(&[tags, Tags::new(["assets", "asset:1"].map(Tag::new))]);
         assert_eq!(union.names().len(), 3);
         assert_eq!(union.slots().len(), 5);
+    }
+
+    /// Processes of two versions share what Redis holds: a slot that moved would leave a change of one unseen by the other.
+    #[test]
+    fn slots_are_where_they_were() {
+        let slots: Vec<_> = Tags::new(["asset:00ff", "headers"].map(Tag::new)).slots().iter().collect();
+        assert_eq!(slots, [118_450, 498_214, 650_009, 759_803]);
+        assert_eq!(slot(EVERYTHING), 978_189);
+        assert_eq!(Slots::checked(slots.clone()).expect("as told").iter().collect::<Vec<_>>(), slots);
+        for odd in [vec![2, 1], vec![1, 1], vec![SLOTS as u32]] {
+            assert_eq!(Slots::checked(odd), None);
+        }
     }
 
     #[test]

@@ -186,20 +186,23 @@ pub struct Source<'a> {
     pub id: &'a str,
     /// Conditions, joined with `and`; empty for none.
     pub conditions: &'a str,
+    /// Whether to select `at` too: where the row is stored, which is the quickest way back to it within the statement.
+    pub at: bool,
 }
 
-/// The `select` of one page, with columns `id`, `sort` and `key` (the sort column itself): one row more than the limit.
-/// The cursor's `sort` and `id` are the parameters `$n` and `$n+1`, where n is `first_parameter`.
+/// The `select` of one page, with columns `id`, `sort`, `key` (the sort column itself) and perhaps `at`: one row more than
+/// the limit. The cursor's `sort` and `id` are the parameters `$n` and `$n+1`, where n is `first_parameter`.
 ///
 /// After a cursor it is a union of two ranges, the rest of the cursor's own sort value and what lies beyond it:
 /// each is one index range, where an `or` would read every row that shares the value.
 pub fn select(source: Source<'_>, request: &Request, first_parameter: usize) -> String {
-    let Source { from, id, conditions } = source;
+    let Source { from, id, conditions, at: has_at } = source;
+    let (at_column, at) = if has_at { (", ctid as at", ", at") } else { ("", "") };
     let Order { column, cast, .. } = request.order;
     let Ways { beyond, by, after, id_by } = request.ways();
     let limit = request.limit + 1;
     let reach = limit + request.offset;
-    let columns = format!("select {id} as id, {column}::text as sort, {column} as key from {from}");
+    let columns = format!("select {id} as id, {column}::text as sort, {column} as key{at_column} from {from}");
     let filter = |extra: &str| match (conditions, extra) {
         ("", "") => String::new(),
         (one, "") | ("", one) => format!(" where {one}"),
@@ -209,13 +212,13 @@ pub fn select(source: Source<'_>, request: &Request, first_parameter: usize) -> 
     if request.cursor.is_none() {
         return format!("{columns}{} order by {column} {by}, {id} {id_by} limit {limit}{offset}", filter(""));
     }
-    let (sort, at) = (format!("${first_parameter}::{cast}"), format!("${}", first_parameter + 1));
+    let (sort, last) = (format!("${first_parameter}::{cast}"), format!("${}", first_parameter + 1));
     let mut sql = String::new();
     let _infallible = write!(
         sql,
-        "select id, sort, key from (({columns}{} order by {id} {id_by} limit {reach}) union all ({columns}{} \
+        "select id, sort, key{at} from (({columns}{} order by {id} {id_by} limit {reach}) union all ({columns}{} \
          order by {column} {by}, {id} {id_by} limit {reach})) as both_ranges order by key {by}, id {id_by} limit {limit}{offset}",
-        filter(&format!("{column} = {sort} and {id} {after} {at}")),
+        filter(&format!("{column} = {sort} and {id} {after} {last}")),
         filter(&format!("{column} {beyond} {sort}")),
     );
     sql
@@ -224,7 +227,7 @@ pub fn select(source: Source<'_>, request: &Request, first_parameter: usize) -> 
 /// The statement of a page together with its rows: `columns` of the table `from`, called `t`, beside each row's `sort`.
 /// The cursor's parameters are `$1` and `$2`.
 pub fn select_rows(from: &str, id: &str, columns: &str, request: &Request) -> String {
-    let inner = select(Source { from, id, conditions: "" }, request, 1);
+    let inner = select(Source { from, id, conditions: "", at: false }, request, 1);
     format!(
         "select page.sort, {columns} from (select row_number() over () as n, ordered.* from ({inner}) as ordered) as page \
          join {from} t on t.{id} = page.id order by page.n"

@@ -6,21 +6,18 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::cache::{self, Ledger, Outcome};
+use super::asked::Conditions;
+use super::origin::Origin;
+use crate::cache;
 use crate::coherence::{Consistency, Tags};
 use crate::domain::caller::Caller;
 
-/// The headers that say where an answer came from.
-pub(super) const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
-pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
-const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
 const SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
 
@@ -67,16 +64,26 @@ fn put(headers: &mut HeaderMap, name: HeaderName, value: String) {
     }
 }
 
-/// An answer with all its headers but those that differ from request to request.
+/// An answer with all its headers but those that differ from request to request, as lines that can be sent.
 pub struct Finished {
-    headers: HeaderMap,
+    /// `name: value` lines, each with its end: first what describes the body, then how long it holds, then the rest.
+    lines: Bytes,
+    /// Where the lines that describe the body end: a 304 leaves them out.
+    described: usize,
+    /// Where the line of `Cache-Control` ends.
+    controlled: usize,
+    etag: Bytes,
+    /// Seconds since 1970.
+    last_modified: Option<i64>,
     body: Bytes,
+    /// Length of the body, where it is known: one that HEAD has stripped may not tell.
+    length: Option<usize>,
 }
 
 impl Finished {
-    /// `headers` as the handler and the layers left them. `tags` are named to caches on the way, when they are known.
-    pub(super) fn new(mut headers: HeaderMap, body: Bytes, note: &Note, tags: Option<&Tags>) -> Self {
-        headers.remove(header::CONTENT_LENGTH);
+    /// `headers` and `body` as the handler and the layers left them, the body stripped when `is_head`. `tags` are named to caches on the way, when they are known.
+    pub(super) fn new(mut headers: HeaderMap, body: Bytes, is_head: bool, note: &Note, tags: Option<&Tags>) -> Self {
+        let told = headers.remove(header::CONTENT_LENGTH);
         let ledger = note.caller.ledger();
         let max_age = note.max_age.unwrap_or_else(|| ledger.ttl().unwrap_or(STATIC)).as_secs();
         // What was not verified is worth asking for again.
@@ -92,7 +99,37 @@ impl Finished {
                 headers.insert(SURROGATE_CONTROL, HeaderValue::from_static("no-store"));
             }
         }
-        Self { headers, body }
+        let lines: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        let mut finished = Self::of(&lines, body);
+        if is_head {
+            finished.length = told.and_then(|told| told.to_str().ok()?.parse().ok());
+        }
+        finished
+    }
+
+    fn of(headers: &[(&str, &[u8])], body: Bytes) -> Self {
+        let describes = |name: &str| [header::CONTENT_TYPE, header::CONTENT_ENCODING].iter().any(|other| name == other);
+        let controls = |name: &str| name == header::CACHE_CONTROL;
+        let size = headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
+        let mut lines = Vec::with_capacity(size);
+        let mut write = |is_due: &dyn Fn(&str) -> bool| {
+            for (name, value) in headers.iter().filter(|(name, _)| is_due(name)) {
+                line(&mut lines, name, value);
+            }
+            lines.len()
+        };
+        let (described, controlled) = (write(&describes), write(&controls));
+        write(&|name| !describes(name) && !controls(name));
+        let header = |wanted: HeaderName| headers.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value);
+        Self {
+            lines: lines.into(),
+            described,
+            controlled,
+            etag: Bytes::copy_from_slice(header(header::ETAG).unwrap_or_default()),
+            last_modified: header(header::LAST_MODIFIED).and_then(seconds),
+            length: Some(body.len()),
+            body,
+        }
     }
 
     /// Time for which the answer may be served again: never longer than clients are told.
@@ -106,28 +143,92 @@ impl Finished {
         self.body == body
     }
 
-    /// The answer to one request.
-    pub(super) fn dress(&self, asked: &Conditions, origin: &Origin<'_>) -> Response {
-        let is_known = asked.know(&self.headers);
-        let mut response =
-            Response::new(if is_known || asked.is_head { Body::empty() } else { self.body.clone().into() });
-        let mut headers = self.headers.clone();
-        if is_known {
-            *response.status_mut() = StatusCode::NOT_MODIFIED;
-            headers.remove(header::CONTENT_TYPE);
-            headers.remove(header::CONTENT_ENCODING);
-        } else if asked.is_head && !self.body.is_empty() {
-            headers.insert(header::CONTENT_LENGTH, self.body.len().into());
+    /// The answer to one request: its status line and headers go to `head`, where more may follow, its body is returned.
+    pub(super) fn dress(&self, asked: &Conditions<'_>, origin: &Origin<'_>, head: &mut Vec<u8>) -> Dressed {
+        let is_known = asked.know(&self.etag, self.last_modified);
+        let status = if is_known { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
+        head.reserve(self.lines.len() + ROOM);
+        head.extend_from_slice(if is_known { b"HTTP/1.1 304 Not Modified\r\n" } else { b"HTTP/1.1 200 OK\r\n" });
+        if !is_known {
+            head.extend_from_slice(&self.lines[..self.described]);
+            if let Some(length) = self.length {
+                line(head, "content-length", itoa::Buffer::new().format(length).as_bytes());
+            }
         }
         // Who asked for freshness must not be answered by a browser or a proxy the next time.
-        if asked.consistency != Consistency::Bounded {
-            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        if asked.consistency == Consistency::Bounded {
+            head.extend_from_slice(&self.lines[self.described..]);
+        } else {
+            head.extend_from_slice(b"cache-control: no-cache\r\n");
+            head.extend_from_slice(&self.lines[self.controlled..]);
         }
-        origin.tell(&mut headers);
-        *response.headers_mut() = headers;
+        origin.tell(head);
+        let body = if is_known || asked.is_head { Bytes::new() } else { self.body.clone() };
+        Dressed { status, body }
+    }
+}
+
+/// Bytes that the headers of one request take, more or less.
+const ROOM: usize = 400;
+
+/// A header's line.
+pub(super) fn line(head: &mut Vec<u8>, name: &str, value: &[u8]) {
+    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+        head.extend_from_slice(part);
+    }
+}
+
+/// What is left of an answer when its head is written.
+pub(super) struct Dressed {
+    pub(super) status: StatusCode,
+    pub(super) body: Bytes,
+}
+
+impl Dressed {
+    /// The answer that `head` begins, for a transport that writes it itself.
+    pub(super) fn response(self, head: &[u8]) -> Response {
+        let mut response = Response::new(if self.body.is_empty() { Body::empty() } else { self.body.into() });
+        *response.status_mut() = self.status;
+        // The status line is not a header.
+        let lines = head.iter().position(|byte| *byte == b'\n').map_or(&b""[..], |end| &head[end + 1..]);
+        let lines = [lines, b"\r\n"].concat();
+        let mut slots = [httparse::EMPTY_HEADER; MAX_LINES];
+        if let Ok(httparse::Status::Complete((_, lines))) = httparse::parse_headers(&lines, &mut slots) {
+            for line in lines {
+                let name = HeaderName::from_bytes(line.name.as_bytes());
+                if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(line.value)) {
+                    response.headers_mut().append(name, value);
+                }
+            }
+        }
         response
     }
 }
+
+/// Most lines of an answer's head.
+const MAX_LINES: usize = 64;
+
+/// Most bytes of the lines that are kept.
+const MAX_LINES_BYTES: usize = 16 << 10;
+
+/// What no kept answer has: headers that frame an answer, or belong to one connection or one client. Found in Redis, they
+/// were written by somebody else.
+const NEVER_KEPT: [&str; 14] = [
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "upgrade",
+    "te",
+    "trailer",
+    "set-cookie",
+    "date",
+    "age",
+    "x-cache",
+    "cache-status",
+    "x-request-id",
+];
 
 /// The tags as caches on the way know them: separated by blanks, what is not plain escaped. `None` when they are too many.
 fn surrogate_key(tags: &Tags) -> Option<String> {
@@ -150,131 +251,63 @@ fn surrogate_key(tags: &Tags) -> Option<String> {
     Some(text)
 }
 
-/// The first line of an answer in Redis; the body follows.
-#[derive(Serialize, Deserialize)]
-struct Lines<'a> {
-    #[serde(borrow)]
-    headers: Vec<(std::borrow::Cow<'a, str>, std::borrow::Cow<'a, str>)>,
-}
-
+/// In Redis an answer is as it is sent: lines, an empty one, the body.
 impl cache::Answer for Finished {
     fn weight(&self) -> usize {
-        let headers: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 64).sum();
-        self.body.len() + headers
+        self.body.len() + self.lines.len() + self.etag.len()
     }
 
     fn write(&self, out: &mut Vec<u8>) {
-        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned().into();
-        let headers = self.headers.iter().map(|(name, value)| (name.as_str().into(), text(value))).collect();
-        serde_json::to_writer(&mut *out, &Lines { headers }).expect("texts are JSON, and memory takes every write");
-        out.push(b'\n');
-        out.extend_from_slice(&self.body);
+        for part in [&self.lines[..], b"\r\n", &self.body] {
+            out.extend_from_slice(part);
+        }
     }
 
     fn read(bytes: Bytes) -> Option<Self> {
-        let end = bytes.iter().position(|b| *b == b'\n')?;
-        let lines: Lines<'_> = serde_json::from_slice(&bytes[..end]).ok()?;
-        let mut headers = HeaderMap::with_capacity(lines.headers.len() + 8);
-        for (name, value) in &lines.headers {
-            headers
-                .append(HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_bytes(value.as_bytes()).ok()?);
+        let mut slots = [httparse::EMPTY_HEADER; MAX_LINES];
+        let Ok(httparse::Status::Complete((end, lines))) = httparse::parse_headers(&bytes, &mut slots) else {
+            return None;
+        };
+        let lines: Vec<_> = lines.iter().map(|line| (line.name, line.value)).collect();
+        let is_ours = |name: &str| !NEVER_KEPT.iter().any(|never| name.eq_ignore_ascii_case(never));
+        if end > MAX_LINES_BYTES || !lines.iter().all(|(name, _)| is_ours(name)) {
+            return None;
         }
-        headers.contains_key(header::ETAG).then(|| Self { headers, body: bytes.slice(end + 1..) })
+        let answer = Self::of(&lines, bytes.slice(end..));
+        let is_whole = !answer.etag.is_empty() && bytes.starts_with(&answer.lines) && answer.lines.len() + 2 == end;
+        is_whole.then_some(answer)
     }
 }
 
-/// What of a request decides over the form of its answer.
-pub(super) struct Conditions {
-    pub(super) is_head: bool,
-    if_none_match: Option<HeaderValue>,
-    if_modified_since: Option<HeaderValue>,
-    consistency: Consistency,
-}
-
-impl Conditions {
-    pub(super) fn of(method: &Method, headers: &HeaderMap, consistency: Consistency) -> Self {
-        Self {
-            is_head: *method == Method::HEAD,
-            if_none_match: headers.get(header::IF_NONE_MATCH).cloned(),
-            if_modified_since: headers.get(header::IF_MODIFIED_SINCE).cloned(),
-            consistency,
-        }
-    }
-
+impl Conditions<'_> {
     /// Whether the client has this answer already.
-    fn know(&self, headers: &HeaderMap) -> bool {
-        let text = |value: &HeaderValue| value.to_str().map(str::to_owned).ok();
-        match (&self.if_none_match, &self.if_modified_since) {
-            (Some(known), _) => headers.get(header::ETAG).is_some_and(|etag| has_etag(known, etag)),
-            (None, Some(since)) => {
-                let time = |value| DateTime::parse_from_rfc2822(&text(value)?).ok().map(|t| t.timestamp());
-                let last = headers.get(header::LAST_MODIFIED).and_then(time);
-                last.zip(time(since)).is_some_and(|(last, since)| last <= since)
-            }
+    fn know(&self, etag: &[u8], last_modified: Option<i64>) -> bool {
+        match (self.if_none_match.as_deref(), self.if_modified_since.as_deref()) {
+            (Some(known), _) => has_etag(known, etag),
+            (None, Some(since)) => last_modified.zip(seconds(since)).is_some_and(|(last, since)| last <= since),
             (None, None) => false,
         }
     }
 }
 
 /// Weak comparison, as `If-None-Match` asks for (RFC 9110 §13.1.2).
-fn has_etag(known: &HeaderValue, etag: &HeaderValue) -> bool {
-    let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
-    known == etag
-        || known.to_str().is_ok_and(|list| {
-            list.trim() == "*" || etag.to_str().is_ok_and(|etag| list.split(',').any(|t| opaque(t) == opaque(etag)))
-        })
+fn has_etag(known: &[u8], etag: &[u8]) -> bool {
+    let opaque = |tag: &[u8]| {
+        let tag = tag.trim_ascii();
+        tag.strip_prefix(b"W/").unwrap_or(tag).to_owned()
+    };
+    known == etag || known.trim_ascii() == b"*" || known.split(|b| *b == b',').any(|tag| opaque(tag) == opaque(etag))
+}
+
+/// A date of HTTP as seconds since 1970.
+fn seconds(date: &[u8]) -> Option<i64> {
+    let time = DateTime::parse_from_rfc2822(std::str::from_utf8(date).ok()?);
+    time.ok().map(|time| time.timestamp())
 }
 
 /// RFC 9110 §5.6.7.
-fn http_date(time: DateTime<Utc>) -> String {
+pub(super) fn http_date(time: DateTime<Utc>) -> String {
     time.format("%a, %d %b %Y %H:%M:%S GMT").to_string()
-}
-
-/// Where an answer came from.
-pub(super) enum Origin<'a> {
-    /// It was kept.
-    Kept {
-        /// Time since it was built.
-        age: Duration,
-        /// Time until it is built anew.
-        left: Duration,
-        /// Time since the request came.
-        elapsed: Duration,
-    },
-    /// It was made for this request.
-    Made(&'a Ledger),
-}
-
-impl Origin<'_> {
-    /// `x-cache` for old clients, `Cache-Status` (RFC 9211), `Age` and `Server-Timing` for new ones.
-    fn tell(&self, headers: &mut HeaderMap) {
-        let us = |time: Duration| (time.as_micros() / 1_000, time.as_micros() % 1_000);
-        match self {
-            Self::Kept { age, left, elapsed } => {
-                headers.insert(X_CACHE, HeaderValue::from_static("hit"));
-                put(headers, CACHE_STATUS, format!("overlay; hit; ttl={}", left.as_secs()));
-                headers.insert(header::AGE, age.as_secs().into());
-                let (ms, us) = us(*elapsed);
-                put(headers, SERVER_TIMING, format!("load;dur=0, total;dur={ms}.{us:03}"));
-            }
-            Self::Made(ledger) => {
-                let outcome = ledger.outcome().unwrap_or(Outcome::Miss);
-                let status = match outcome {
-                    Outcome::Hit | Outcome::Stale => "overlay; hit",
-                    Outcome::Miss => "overlay; fwd=miss",
-                };
-                // Of an entry past its soft TTL nothing is left, which is what a zero says.
-                let ttl = ledger.ttl().map(|t| format!("; ttl={}", t.as_secs())).unwrap_or_default();
-                put(headers, CACHE_STATUS, format!("{status}{ttl}"));
-                headers.insert(X_CACHE, HeaderValue::from_static(outcome.label()));
-                let ((load, load_us), (total, total_us)) = (us(ledger.load_time()), us(ledger.elapsed()));
-                put(headers, SERVER_TIMING, format!("load;dur={load}.{load_us:03}, total;dur={total}.{total_us:03}"));
-                if ledger.is_unverified() {
-                    headers.insert(header::WARNING, HeaderValue::from_static("110 overlay \"Response is Stale\""));
-                }
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -285,11 +318,11 @@ mod tests {
 
     #[test]
     fn etags_compare_weakly() {
-        let etag = HeaderValue::from_static("W/\"ab\"");
+        let etag = b"W/\"ab\"";
         for known in ["*", "\"ab\"", "W/\"ab\"", "\"x\", W/\"ab\""] {
-            assert!(has_etag(&HeaderValue::from_static(known), &etag), "{known}");
+            assert!(has_etag(known.as_bytes(), etag), "{known}");
         }
-        assert!(!has_etag(&HeaderValue::from_static("\"a\""), &etag));
+        assert!(!has_etag(b"\"a\"", etag));
     }
 
     #[test]
@@ -302,17 +335,30 @@ mod tests {
 
     #[test]
     fn an_answer_survives_the_journey_and_a_cut_one_does_not() {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::ETAG, HeaderValue::from_static("W/\"x\""));
-        headers.append(header::VARY, HeaderValue::from_static("Accept"));
-        headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+        let lines: [(&str, &[u8]); 5] = [
+            ("cache-control", b"public, max-age=9"),
+            ("etag", b"W/\"x\""),
+            ("vary", b"Accept"),
+            ("vary", b"Accept-Encoding"),
+            ("content-type", b"text/plain"),
+        ];
+        let answer = Finished::of(&lines, Bytes::from_static(b"{\n\0}"));
         let mut bytes = Vec::new();
-        Finished { headers: headers.clone(), body: Bytes::from_static(b"{\n\0}") }.write(&mut bytes);
+        answer.write(&mut bytes);
         let read = Finished::read(bytes.clone().into()).expect("reads");
-        assert_eq!((read.headers, &read.body[..]), (headers, &b"{\n\0}"[..]));
-        let head = bytes.iter().position(|b| *b == b'\n').expect("a line");
+        let shape =
+            |answer: &Finished| (answer.described, answer.controlled, answer.etag.clone(), answer.lines.clone());
+        assert_eq!((shape(&read), &read.body), (shape(&answer), &answer.body));
+        let head = bytes.windows(4).position(|end| end == b"\r\n\r\n").expect("an empty line") + 4;
+        assert_eq!(&bytes[head..], &read.body[..]);
         for cut in 0..head {
             assert!(Finished::read(bytes[..cut].to_vec().into()).is_none(), "{cut}");
+        }
+        for never in NEVER_KEPT {
+            let forged = [format!("{}: 1\r\n", never.to_uppercase()).as_bytes(), &bytes].concat();
+            assert!(Finished::read(forged.into()).is_none(), "{never}");
+            let forged = [&bytes[..head - 2], format!("{never}: 1\r\n\r\n{{}}").as_bytes()].concat();
+            assert!(Finished::read(forged.into()).is_none(), "{never}");
         }
     }
 }

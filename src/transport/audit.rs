@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use axum::Router;
-use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use tower::ServiceExt;
 
@@ -85,17 +84,4 @@ async fn compare(served: &Served, router: Router, mut request: Request, kept: &K
     }
     served.app.feed.reach(Consistency::Strong).await.ok()?;
     if served.answers.is_good(kept) { Some(false) } else { None }
-}
-
-/// A request like the one that was answered.
-pub(super) fn again(parts: &axum::http::request::Parts, body: &Bytes) -> Request {
-    let mut request = Request::new(Body::from(body.clone()));
-    *request.method_mut() = match parts.method {
-        axum::http::Method::HEAD => axum::http::Method::GET,
-        ref method => method.clone(),
-    };
-    *request.uri_mut() = parts.uri.clone();
-    *request.headers_mut() = parts.headers.clone();
-    request.headers_mut().remove(super::caller::CONSISTENCY);
-    request
 }

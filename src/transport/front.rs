@@ -1,7 +1,9 @@
 //! In front of everything: answers that are kept as finished bytes are served from here, before routing and parsing.
 //!
-//! The key of a request is the SHA-256 of all that its answer may depend on. What is not certain to be an anonymous read
-//! goes on to the router as it came; so does every miss, and the finished answer that comes back is dressed and kept.
+//! A request is [`Asked`] for when it is certain to be an anonymous read; its key is the SHA-256 of all that its answer may
+//! depend on. Everything else goes on to the router as it came; so does every miss, and the finished answer that comes
+//! back is dressed and kept. Two transports stand before it: [`super::wire`], which reads plain requests off the
+//! connection itself, and hyper, for everything else.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -14,29 +16,24 @@ use arc_swap::ArcSwapOption;
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::Response;
 use metrics::Histogram;
-use sha2::{Digest as _, Sha256};
 use tower::Service;
 
-use super::answer::{Conditions, Finished, Note, Origin};
-use super::audit::{self, Auditor};
+use super::answer::{Dressed, Finished, Note, line};
+use super::asked::{Asked, Conditions, ROUTES};
+use super::audit::Auditor;
 use super::caller::{self, Reached};
-use super::http::{REQUEST_ID, Served, request_id};
+use super::http::{REQUEST_ID, RequestId, Served};
+use super::origin::Origin;
 use crate::cache::{Digest, Kept, Responses};
 use crate::coherence::{Consistency, Moment, Token};
 use crate::config::Http;
+use crate::error::{Error, Result};
 
 /// Finished answers, as they are kept.
 pub type Answers = Responses<Finished>;
-
-/// Routes whose answers are kept, with the path they begin with.
-const ROUTES: [(&str, &str); 3] =
-    [("/graphql", "/graphql"), ("/listings", "/listings"), ("/listings/{version_id}", "/listings/")];
-
-/// Headers that name a caller: their answers may be for nobody else.
-const PERSONAL: [&str; 4] = ["authorization", "cookie", "x-identity-key", "x-signature"];
 
 /// The service that the listener serves. Cheap to clone.
 #[derive(Clone)]
@@ -49,7 +46,7 @@ struct Inner {
     served: Served,
     auditor: Auditor,
     /// The newest token told, so that it is not written anew for each answer.
-    told: ArcSwapOption<(Moment, HeaderValue)>,
+    told: ArcSwapOption<(Moment, String)>,
     /// Times of answers served from here, by route and status.
     times: [[OnceLock<Histogram>; 2]; ROUTES.len()],
 }
@@ -78,51 +75,86 @@ impl Service<Request> for Front {
     }
 }
 
+/// What the maker of an answer that is not kept is to know.
+pub(super) struct Missed {
+    digest: Digest,
+    pub(super) consistency: Consistency,
+    reached: Result<()>,
+}
+
 impl Front {
     async fn answer(mut self, request: Request) -> Response {
         let begun = Instant::now();
         let http = &self.inner.served.http;
-        let consistency = caller::consistency(request.headers(), http.consistency);
-        let (Some(route), Ok(consistency)) = (route(&request, http), consistency) else {
-            return self.made(request, None, Consistency::Bounded).await;
-        };
         let (parts, body) = request.into_parts();
-        let body = match whole(body, http.timeout).await {
-            Ok(body) => body,
-            // A client that went away, or stalls: the handler finds the same.
-            Err(rest) => return self.made(Request::from_parts(parts, rest), None, consistency).await,
+        // Whatever the method, the body is read whole before anything else looks at it.
+        let is_small = body.size_hint().exact().is_some_and(|size| size <= http.body_limit as u64);
+        let mut head = Vec::new();
+        let (body, missed) = match Asked::of(&parts).filter(|_| is_small) {
+            None => (body, None),
+            Some(asked) => match whole(body, http.timeout).await {
+                // A client that went away, or stalls: the handler finds the same.
+                Err(rest) => (rest, None),
+                Ok(body) => match self.kept(&asked, &body, begun, &mut head).await {
+                    Ok(dressed) => return dressed.response(&head),
+                    Err(missed) => (Body::from(body), missed),
+                },
+            },
         };
-        let digest = digest(&parts, &body, http);
+        let consistency = match &missed {
+            Some(missed) => missed.consistency,
+            // Whatever freshness it asks for, the handler sees to it; here it is only to be known that it asks.
+            None if parts.headers.contains_key(caller::CONSISTENCY) => Consistency::Strong,
+            None => http.consistency,
+        };
+        let conditions = Conditions::of(&parts, consistency);
+        match self.made(Request::from_parts(parts, body), missed, &conditions, &mut head).await {
+            Ok(dressed) => dressed.response(&head),
+            Err(response) => response,
+        }
+    }
+
+    /// Settings of the listener.
+    pub(super) fn http(&self) -> &Http {
+        &self.inner.served.http
+    }
+
+    /// The kept answer to what is asked, its head written to `head`; or what its maker is to know, if that matters.
+    pub(super) async fn kept(
+        &self, asked: &Asked<'_>, body: &[u8], begun: Instant, head: &mut Vec<u8>,
+    ) -> Result<Dressed, Option<Missed>> {
+        let http = &self.inner.served.http;
+        // The handler says what the accepted forms are.
+        let consistency = asked.consistency(http.consistency).ok_or(None)?;
+        let digest = asked.digest(body, http, self.inner.served.settings);
         let answers = &self.inner.served.answers;
         let known = answers.peek(&digest);
         let reached = self.reach(consistency, known.as_deref()).await;
-        if reached.is_ok() && self.inner.served.app.cache.clock().is_trustworthy() {
-            let moment = self.moment();
-            let found = match answers.remembered(known) {
-                Some(kept) => Some(kept),
-                None => self.shared(&digest).await,
-            };
-            if let Some(kept) = found {
-                let (age, left) = kept.age();
-                let origin = Origin::Kept { age, left, elapsed: begun.elapsed() };
-                let response = kept.answer.dress(&Conditions::of(&parts.method, &parts.headers, consistency), &origin);
-                if self.inner.auditor.is_due() {
-                    let (front, request) = (self.clone(), audit::again(&parts, &body));
-                    tokio::spawn(async move {
-                        let Self { inner, router } = front;
-                        inner.auditor.check(&inner.served, router, request, kept).await;
-                    });
-                }
-                return self.inner.told(response, moment, route, &parts, begun);
-            }
+        if reached.is_err() || !self.inner.served.app.cache.clock().is_trustworthy() {
+            return Err(Some(Missed { digest, consistency, reached }));
         }
-        let mut request = Request::from_parts(parts, Body::from(body));
-        request.extensions_mut().insert(Reached(reached));
-        self.made(request, Some(digest), consistency).await
+        let moment = self.moment();
+        let found = match answers.remembered(known) {
+            Some(kept) => Some(kept),
+            None => Box::pin(self.shared(&digest)).await,
+        };
+        let Some(kept) = found else { return Err(Some(Missed { digest, consistency, reached })) };
+        let (age, left) = kept.age();
+        let elapsed = begun.elapsed();
+        let origin = Origin::Kept { age, left, elapsed };
+        let dressed = kept.answer.dress(&asked.conditions(consistency), &origin, head);
+        if self.inner.auditor.is_due()
+            && let Some(request) = asked.again(body)
+        {
+            let Self { inner, router } = self.clone();
+            tokio::spawn(async move { inner.auditor.check(&inner.served, router, request, kept).await });
+        }
+        self.inner.told(asked, dressed.status, moment, elapsed, head);
+        Ok(dressed)
     }
 
     /// Waits until reads are as fresh as the request asks, in its headers and, as far as a kept answer tells, in its body.
-    async fn reach(&self, consistency: Consistency, known: Option<&Kept<Finished>>) -> crate::error::Result<()> {
+    async fn reach(&self, consistency: Consistency, known: Option<&Kept<Finished>>) -> Result<()> {
         let feed = &self.inner.served.app.feed;
         feed.reach(consistency).await?;
         match known.map(|kept| kept.demand) {
@@ -147,98 +179,73 @@ impl Front {
         self.inner.served.app.cache.clock().moment()
     }
 
-    /// The router's answer, dressed if it is a finished one, and kept under `digest` if it may be.
-    async fn made(&mut self, request: Request, digest: Option<Digest>, consistency: Consistency) -> Response {
+    /// The router's answer: dressed and kept if it is a finished one, its head written to `head`; else as it is.
+    pub(super) async fn made(
+        &mut self, mut request: Request, missed: Option<Missed>, conditions: &Conditions<'_>, head: &mut Vec<u8>,
+    ) -> Result<Dressed, Response> {
         let moment = self.moment();
-        let conditions = Conditions::of(request.method(), request.headers(), consistency);
+        let digest = missed.map(|Missed { digest, reached, .. }| {
+            request.extensions_mut().insert(Reached(reached));
+            digest
+        });
         let Ok(mut response) = self.router.call(request).await;
-        let Some(note) = response.extensions_mut().remove::<Note>() else { return response };
+        let Some(note) = response.extensions_mut().remove::<Note>() else { return Err(response) };
         let (mut parts, body) = response.into_parts();
         // A handler's answer is whole already; there is nothing to wait for.
         let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else {
-            return super::rest::error::answer(&crate::error::Error::internal("an answer broke off"));
+            return Err(super::rest::error::answer(&Error::internal("an answer broke off")));
         };
         let id = parts.headers.remove(&REQUEST_ID);
         let basis = note.caller.ledger().basis(moment);
-        let finished = Finished::new(parts.headers, body, &note, basis.as_ref().map(|b| &b.tags));
-        let mut response = finished.dress(&conditions, &Origin::Made(note.caller.ledger()));
+        let finished = Finished::new(parts.headers, body, conditions.is_head, &note, basis.as_ref().map(|b| &b.tags));
+        let dressed = finished.dress(conditions, &Origin::Made(note.caller.ledger()), head);
         if let (Some(digest), Some(basis)) = (digest, basis)
             && !conditions.is_head
         {
             self.inner.served.answers.keep(&digest, &basis, Finished::ttl(&note), note.demand, finished);
         }
         if let Some(id) = id {
-            response.headers_mut().insert(REQUEST_ID, id);
+            line(head, REQUEST_ID.as_str(), id.as_bytes());
         }
-        self.inner.token(&mut response, moment);
-        response
+        self.inner.token(moment, head);
+        Ok(dressed)
     }
 }
 
 impl Inner {
-    /// Notes that `response` was served from here, and gives it the request's id.
-    fn told(
-        &self, mut response: Response, moment: Moment, route: usize, parts: &axum::http::request::Parts, begun: Instant,
-    ) -> Response {
-        let id = request_id(&parts.headers);
-        let status = response.status();
-        let method = super::http::method_label(&parts.method);
-        tracing::debug!(
-            status = status.as_u16(),
-            route = ROUTES[route].0,
-            method,
-            ?id,
-            "request, answered from memory"
-        );
-        if parts.headers.contains_key("traceparent") {
-            super::http::span(method, ROUTES[route].0, &id, &parts.headers)
-                .record("http.response.status_code", status.as_u16());
+    /// Notes that an answer was served from here, and gives it the request's id.
+    fn told(&self, asked: &Asked<'_>, status: StatusCode, moment: Moment, elapsed: Duration, head: &mut Vec<u8>) {
+        let id = RequestId::of(asked.request_id());
+        let method = super::http::method_label(asked.method());
+        let route = ROUTES[asked.route].0;
+        tracing::debug!(status = status.as_u16(), route, method, id = id.as_str(), "request, answered from memory");
+        if let Some(trace) = asked.trace() {
+            super::http::span(method, route, &id, &trace).record("http.response.status_code", status.as_u16());
         }
-        let times = &self.times[route][usize::from(status == StatusCode::NOT_MODIFIED)];
+        let times = &self.times[asked.route][usize::from(status == StatusCode::NOT_MODIFIED)];
         times
             .get_or_init(|| {
                 metrics::histogram!("overlay_http_seconds",
-                    "route" => ROUTES[route].0, "method" => "kept", "status" => status.as_str().to_owned())
+                    "route" => route, "method" => "kept", "status" => status.as_str().to_owned())
             })
-            .record(begun.elapsed());
-        response.headers_mut().insert(REQUEST_ID, id);
-        self.token(&mut response, moment);
-        response
+            .record(elapsed);
+        line(head, REQUEST_ID.as_str(), id.as_str().as_bytes());
+        self.token(moment, head);
     }
 
     /// Tells what the answer includes at least: a later read that sends it is at least as fresh, on any replica.
-    fn token(&self, response: &mut Response, moment: Moment) {
+    fn token(&self, moment: Moment, head: &mut Vec<u8>) {
         let told = self.told.load();
-        let value = match told.as_deref() {
-            Some((of, value)) if *of == moment => value.clone(),
+        match told.as_deref() {
+            Some((of, value)) if *of == moment => line(head, caller::CONSISTENCY, value.as_bytes()),
             _ => {
                 // Everything below the horizon is included.
-                let token = Token { epoch: moment.epoch, xid: moment.as_of.saturating_sub(1) };
-                let value = HeaderValue::try_from(token.to_string()).expect("hex digits, a dot and digits");
-                self.told.store(Some(Arc::new((moment, value.clone()))));
-                value
+                let token = Token { epoch: moment.epoch, xid: moment.as_of.saturating_sub(1) }.to_string();
+                line(head, caller::CONSISTENCY, token.as_bytes());
+                self.told.store(Some(Arc::new((moment, token))));
             }
-        };
-        response.headers_mut().insert(caller::CONSISTENCY, value);
+        }
     }
-}
-
-/// The place in [`ROUTES`] of a request whose answer may be kept: an anonymous read with a body that is small and whole.
-fn route(request: &Request, http: &Http) -> Option<usize> {
-    let path = request.uri().path();
-    let route =
-        ROUTES.iter().rposition(|(name, start)| path == *name || start.ends_with('/') && path.starts_with(start))?;
-    let headers = request.headers();
-    let is_read = match *request.method() {
-        Method::GET | Method::HEAD => !headers.contains_key(header::UPGRADE),
-        Method::POST => path == "/graphql",
-        _ => false,
-    };
-    // Whatever the method, the body is read whole before anything else looks at it.
-    let is_small = request.body().size_hint().exact().is_some_and(|size| size <= http.body_limit as u64);
-    let is_plain =
-        !headers.contains_key(header::CONTENT_ENCODING) && !PERSONAL.iter().any(|n| headers.contains_key(*n));
-    (is_read && is_small && is_plain).then_some(route)
 }
 
 /// The body's bytes, or what is to be read instead.
@@ -252,23 +259,4 @@ async fn whole(body: Body, timeout: Duration) -> Result<Bytes, Body> {
         Err(elapsed) => axum::Error::new(elapsed),
     };
     Err(Body::from_stream(futures_util::stream::once(async { Err::<Bytes, _>(cause) })))
-}
-
-/// The request's name. Each part is preceded by its length, so that no two lists of parts read alike.
-fn digest(parts: &axum::http::request::Parts, body: &[u8], http: &Http) -> Digest {
-    let header = |name: header::HeaderName| parts.headers.get(name).map_or(&b""[..], HeaderValue::as_bytes);
-    let mut hash = Sha256::new();
-    let mut part = |bytes: &[u8]| {
-        hash.update((bytes.len() as u64).to_le_bytes());
-        hash.update(bytes);
-    };
-    // HEAD is answered by what GET answers.
-    part(if parts.method == Method::POST { b"POST" } else { b"GET" });
-    part(parts.uri.path_and_query().map_or(&b""[..], |p| p.as_str().as_bytes()));
-    part(header(header::CONTENT_TYPE));
-    part(header(header::ACCEPT));
-    part(header(header::ACCEPT_ENCODING));
-    part(if http.cors_origins.is_empty() { b"" } else { header(header::ORIGIN) });
-    part(body);
-    hash.finalize().into()
 }

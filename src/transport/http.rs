@@ -40,6 +40,8 @@ pub struct Served {
     pub use_redis_bundles: bool,
     /// Settings of the listener.
     pub http: Arc<Http>,
+    /// Names what answers depend on beside requests and data: processes that differ in it share no answers.
+    pub settings: u64,
     /// The metrics' exporter.
     pub metrics: PrometheusHandle,
 }
@@ -60,9 +62,16 @@ impl Served {
             documents: graphql::Documents::default(),
             use_redis_bundles: config.market.use_redis_bundles,
             http: Arc::new(config.http.clone()),
+            settings: settings(config),
             metrics,
         })
     }
+}
+
+/// The version, and the settings that show in answers.
+fn settings(config: &Config) -> u64 {
+    let shown = (env!("CARGO_PKG_VERSION"), &config.http.cors_origins, config.market.price_default_sats);
+    xxhash_rust::xxh3::xxh3_64(format!("{shown:?}").as_bytes())
 }
 
 /// The request id's header: taken from the client when it is sane, else made, and always answered.
@@ -123,8 +132,8 @@ fn cors(http: &Http) -> CorsLayer {
             REQUEST_ID,
             header::ETAG,
             header::AGE,
-            super::answer::X_CACHE,
-            super::answer::CACHE_STATUS,
+            super::origin::X_CACHE,
+            super::origin::CACHE_STATUS,
             HeaderName::from_static(caller::CONSISTENCY),
         ])
         .max_age(Duration::from_secs(3600))
@@ -140,12 +149,13 @@ async fn deadline(timeout: Duration, request: Request, next: Next) -> Response {
 /// Gives the request its id, its span and its metrics.
 async fn observe(mut request: Request, next: Next) -> Response {
     let begun = Instant::now();
-    let id = request_id(request.headers());
-    request.headers_mut().insert(REQUEST_ID, id.clone());
+    let id = RequestId::of(request.headers().get(&REQUEST_ID).map(HeaderValue::as_bytes));
+    let header = HeaderValue::from_str(id.as_str()).expect("an id is plain ASCII");
     // The route's pattern, never the path: a label for each version id would fill the metrics' memory.
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched".into(), |m| m.as_str().to_owned());
     let method = method_label(request.method());
     let span = span(method, &route, &id, request.headers());
+    request.headers_mut().insert(REQUEST_ID, header.clone());
     let mut response = next.run(request).instrument(span.clone()).await;
     let status = response.status();
     span.record("http.response.status_code", status.as_u16());
@@ -157,12 +167,12 @@ async fn observe(mut request: Request, next: Next) -> Response {
     } else {
         span.in_scope(|| tracing::debug!(status = status.as_u16(), elapsed_ms, "request"));
     }
-    response.headers_mut().insert(REQUEST_ID, id);
+    response.headers_mut().insert(REQUEST_ID, header);
     response
 }
 
 /// The span of a request, in its caller's trace if it has one.
-pub(super) fn span(method: &str, route: &str, id: &HeaderValue, headers: &HeaderMap) -> tracing::Span {
+pub(super) fn span(method: &str, route: &str, id: &RequestId<'_>, headers: &HeaderMap) -> tracing::Span {
     let span = tracing::info_span!(
         "request",
         otel.name = format!("{method} {route}"),
@@ -170,30 +180,47 @@ pub(super) fn span(method: &str, route: &str, id: &HeaderValue, headers: &Header
         http.request.method = method,
         http.route = route,
         http.response.status_code = tracing::field::Empty,
-        request_id = id.to_str().unwrap_or_default(),
+        request_id = id.as_str(),
     );
     crate::telemetry::continue_trace(&span, headers);
     span
 }
 
-/// The request's own id when it is sane, else a new one: a UUID of version 7. Its random part is a hash of a counter under
-/// a seed of the process, since asking the system for randomness costs more than a kept answer.
-pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
-    static SEED: LazyLock<u64> = LazyLock::new(|| uuid::Uuid::new_v4().as_u64_pair().1);
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let sane = |v: &&HeaderValue| {
+/// A request's id.
+pub(super) enum RequestId<'a> {
+    /// The client's own.
+    Given(&'a str),
+    /// A UUID of version 7.
+    Made([u8; uuid::fmt::Hyphenated::LENGTH]),
+}
+
+impl<'a> RequestId<'a> {
+    /// The id that was given when it is sane, else a new one. The random part of a new one is a hash of a counter under a
+    /// seed of the process, since asking the system for randomness costs more than a kept answer.
+    pub(super) fn of(given: Option<&'a [u8]>) -> Self {
+        static SEED: LazyLock<u64> = LazyLock::new(|| uuid::Uuid::new_v4().as_u64_pair().1);
+        static COUNT: AtomicU64 = AtomicU64::new(0);
         let is_plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_.:".contains(b);
-        (1..=100).contains(&v.len()) && v.as_bytes().iter().all(is_plain)
-    };
-    if let Some(id) = headers.get(&REQUEST_ID).filter(sane) {
-        return id.clone();
+        let given = given.filter(|id| (1..=100).contains(&id.len()) && id.iter().all(is_plain));
+        if let Some(id) = given.and_then(|id| std::str::from_utf8(id).ok()) {
+            return Self::Given(id);
+        }
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let random = xxh3_128_with_seed(&count.to_le_bytes(), *SEED).to_le_bytes();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
+        let id =
+            uuid::Builder::from_unix_timestamp_millis(now, random[..10].try_into().expect("ten bytes")).into_uuid();
+        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+        id.hyphenated().encode_lower(&mut text);
+        Self::Made(text)
     }
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let random = xxh3_128_with_seed(&count.to_le_bytes(), *SEED).to_le_bytes();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
-    let id = uuid::Builder::from_unix_timestamp_millis(now, random[..10].try_into().expect("ten bytes")).into_uuid();
-    let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
-    HeaderValue::from_str(id.hyphenated().encode_lower(&mut text)).expect("a UUID is ASCII")
+
+    pub(super) fn as_str(&self) -> &str {
+        match self {
+            Self::Given(id) => id,
+            Self::Made(text) => std::str::from_utf8(text).expect("a UUID is ASCII"),
+        }
+    }
 }
 
 /// Methods that clients make up must not become labels.

@@ -1,10 +1,14 @@
 //! What clients speak. Two transports over the same rooms and flows; neither holds logic, and neither knows the other.
 
 pub mod answer;
+mod asked;
 mod audit;
 pub mod caller;
 pub mod front;
 pub mod graphiql;
 pub mod graphql;
+mod handed;
 pub mod http;
+mod origin;
 mod rest;
+pub mod wire;

@@ -8,7 +8,6 @@ mod herd;
 mod nemesis;
 mod process;
 mod reader;
-mod wire;
 mod world;
 mod writer;
 

@@ -5,3 +5,4 @@ mod headers;
 mod health;
 mod listings;
 mod text;
+mod wire;

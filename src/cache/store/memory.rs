@@ -38,6 +38,11 @@ impl Memory {
         self.entries.insert(key, entry);
     }
 
+    /// Whether it keeps nothing.
+    pub(in crate::cache) fn is_off(&self) -> bool {
+        self.entries.capacity() == 0
+    }
+
     /// Entries and bytes held.
     pub(in crate::cache) fn size(&self) -> (usize, u64) {
         (self.entries.len(), self.entries.weight())

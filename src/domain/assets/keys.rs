@@ -10,6 +10,19 @@ use crate::domain::page::{Page, Request};
 
 impl Cached for Asset {
     const KIND: Kind = Kind::Asset;
+
+    fn size(&self) -> usize {
+        let texts = [&self.dataset_id, &self.producer_id, &self.name, &self.description];
+        let optional = [&self.mime_type, &self.license, &self.classification];
+        let lists = self.pii_flags.iter().chain(&self.tags);
+        // Hashes, times, and the names of the fields.
+        600 + texts
+            .into_iter()
+            .chain(optional.into_iter().flatten())
+            .chain(lists)
+            .map(|text| text.len() + 3)
+            .sum::<usize>()
+    }
 }
 
 impl Cached for Parents {

@@ -237,11 +237,12 @@ pub(super) async fn pages(db: &Db, scopes: &[Scope], filter: &Filter, request: &
         [_] => "(select ($1::text[])[1], 1::bigint) as scope(name, position)",
         _ => "unnest($1::text[]) with ordinality as scope(name, position)",
     };
-    let walk = page::select(Source { from: table, id, conditions: &joined }, request, cursor_at);
-    let sql = if has_trigrams(&filter.text) || has_trigrams(&filter.name_contains) {
+    // The assets are read where they are stored, which takes less than finding them by their identifiers again.
+    let at = table == "public.assets";
+    let walk = page::select(Source { from: table, id, conditions: &joined, at }, request, cursor_at);
+    let sql = if at && (has_trigrams(&filter.text) || has_trigrams(&filter.name_contains)) {
         // The planner would rather walk the order's index and test each row, which is right only for common texts. So
-        // the matches are taken first, up to a bound; only when there are more than that is the index walked. The
-        // assets are read where they are stored, which takes less than finding them by their identifiers again.
+        // the matches are taken first, up to a bound; only when there are more than that is the index walked.
         let (condition, order) = keyset(request, cursor_at);
         let (column, limit, offset) = (request.order.column, request.limit + 1, request.offset);
         format!(
@@ -251,15 +252,16 @@ pub(super) async fn pages(db: &Db, scopes: &[Scope], filter: &Filter, request: &
                  (select at, id, key from hit as page where {condition} and not exists (select from hit offset {COMMON}) \
                      order by {order} limit {limit} offset {offset}) \
                  union all \
-                 (select a.ctid, many.id, many.key from ({walk}) as many join {table} a on a.{id} = many.id \
+                 (select many.at, many.id, many.key from ({walk}) as many \
                      where exists (select from hit offset {COMMON}))) as page \
              join public.assets a on a.ctid = page.at order by scope.position, {order}"
         )
     } else {
+        let found = if at { "a.ctid = page.at" } else { "a.version_id = page.id" };
         format!(
             "select scope.position, page.sort, {COLUMNS} from {scope} \
              cross join lateral (select row_number() over () as n, ordered.* from ({walk}) as ordered) as page \
-             join public.assets a on a.version_id = page.id order by scope.position, page.n"
+             join public.assets a on {found} order by scope.position, page.n"
         )
     };
     if let Some(cursor) = &request.cursor {

@@ -79,13 +79,13 @@ impl FromQueryResult for PageRow {
 pub(super) async fn pages(
     db: &Db, versions: &[VersionId], request: &Request,
 ) -> Result<Vec<Vec<(Row<String>, Receipt)>>> {
-    let source = Source { from: "public.receipts", id: "receipt_id", conditions: "version_id = scope.name" };
+    let source = Source { from: "public.receipts", id: "receipt_id", conditions: "version_id = scope.name", at: true };
     let inner = page::select(source, request, 2);
     let sql = format!(
         "select scope.position, page.sort, {COLUMNS} \
          from unnest($1::text[]) with ordinality as scope(name, position) \
          cross join lateral (select row_number() over () as n, ordered.* from ({inner}) as ordered) as page \
-         join public.receipts r on r.receipt_id = page.id order by scope.position, page.n"
+         join public.receipts r on r.ctid = page.at order by scope.position, page.n"
     );
     let mut values: Vec<Value> = vec![versions.iter().map(ToString::to_string).collect::<Vec<_>>().into()];
     values.extend(request.cursor.iter().flat_map(|c| [c.sort.clone().into(), c.id.clone().into()]));

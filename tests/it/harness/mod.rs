@@ -5,6 +5,7 @@ pub(crate) mod makers;
 pub(crate) mod node;
 mod proxy;
 mod stores;
+mod wire;
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -23,6 +24,7 @@ use serde_json::{Value, json};
 
 pub(crate) use proxy::{Mode, Proxy};
 pub(crate) use stores::{Database, private_redis};
+pub(crate) use wire::{Answer, Wire};
 
 /// Settings of a server under test, beside the defaults.
 #[derive(Clone, Default)]

@@ -2,7 +2,7 @@
 
 use super::process::Process;
 use super::setting;
-use super::wire::Wire;
+use crate::harness::Wire;
 use sea_orm::{ConnectionTrait, TransactionTrait};
 
 use crate::harness::{Setup, TestApp, private_redis, session, with_database};

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::thread::JoinHandle;
 
-use super::wire::Wire;
+use crate::harness::Wire;
 
 /// A running server.
 pub(super) struct Process {

@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::nemesis::Outages;
-use super::wire::{Answer, Wire};
 use super::world::{Dice, Thing, World};
+use crate::harness::{Answer, Wire};
 
 /// What the readers found.
 #[derive(Default)]

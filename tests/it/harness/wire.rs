@@ -6,32 +6,32 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 /// An answer.
-pub(super) struct Answer {
-    pub(super) status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     /// The headers as they came, names in lower case as the server writes them.
-    pub(super) head: String,
-    pub(super) body: Vec<u8>,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 }
 
 /// A connection that is kept, and made anew when it breaks.
-pub(super) struct Wire {
+pub(crate) struct Wire {
     address: String,
     stream: Option<BufReader<TcpStream>>,
 }
 
 impl Wire {
-    pub(super) fn new(address: &str) -> Self {
+    pub(crate) fn new(address: &str) -> Self {
         Self { address: address.to_owned(), stream: None }
     }
 
     /// Sends a whole request and reads the whole answer.
-    pub(super) async fn ask(&mut self, request: &str) -> io::Result<Answer> {
+    pub(crate) async fn ask(&mut self, request: &str) -> io::Result<Answer> {
         let outcome = self.exchange(request).await;
         if outcome.is_err() {
             self.stream = None;
@@ -40,15 +40,27 @@ impl Wire {
     }
 
     async fn exchange(&mut self, request: &str) -> io::Result<Answer> {
-        let stream = match &mut self.stream {
-            Some(stream) => stream,
-            none => {
-                let stream = TcpStream::connect(&self.address).await?;
-                stream.set_nodelay(true)?;
-                none.insert(BufReader::with_capacity(1 << 15, stream))
-            }
-        };
-        stream.get_mut().write_all(request.as_bytes()).await?;
+        self.send(request.as_bytes()).await?;
+        self.receive(request.starts_with("HEAD ")).await
+    }
+
+    async fn stream(&mut self) -> io::Result<&mut BufReader<TcpStream>> {
+        if self.stream.is_none() {
+            let stream = TcpStream::connect(&self.address).await?;
+            stream.set_nodelay(true)?;
+            self.stream = Some(BufReader::with_capacity(1 << 15, stream));
+        }
+        self.stream.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// Sends bytes as they are.
+    pub(crate) async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream().await?.get_mut().write_all(bytes).await
+    }
+
+    /// Reads one answer. That to a HEAD has no body, whatever its headers say.
+    pub(crate) async fn receive(&mut self, is_head: bool) -> io::Result<Answer> {
+        let stream = self.stream().await?;
         let (mut head, mut length, mut status) = (String::new(), 0, 0);
         loop {
             let from = head.len();
@@ -65,8 +77,15 @@ impl Wire {
                 length = value.parse().map_err(|_| io::ErrorKind::InvalidData)?;
             }
         }
-        let mut body = vec![0; if status == 304 { 0 } else { length }];
+        let mut body = vec![0; if is_head || status == 304 { 0 } else { length }];
         stream.read_exact(&mut body).await?;
         Ok(Answer { status, head, body })
+    }
+
+    /// Whatever comes until the other side closes, `limit` bytes at most.
+    pub(crate) async fn rest(&mut self, limit: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.stream().await?.take(limit).read_to_end(&mut bytes).await?;
+        Ok(bytes)
     }
 }
