@@ -140,7 +140,7 @@ pub struct Server {
     /// What it serves.
     pub app: App,
     stop: oneshot::Sender<()>,
-    done: JoinHandle<std::io::Result<()>>,
+    done: JoinHandle<()>,
 }
 
 impl Server {

@@ -39,6 +39,8 @@ pub struct Http {
     pub body_limit: usize,
     /// Longest time for a request.
     pub timeout: Duration,
+    /// How long a connection may lie still between requests.
+    pub idle: Duration,
     /// Browser origins that may read; empty for all.
     pub cors_origins: Vec<String>,
     /// One kept answer in so many is compared with PostgreSQL; 0 for none.
@@ -247,6 +249,7 @@ fn http(r: &mut Reader<'_>) -> Http {
         port_is_set,
         body_limit: r.size("BODY_SIZE_LIMIT", 64 << 20),
         timeout: r.ms("REQUEST_TIMEOUT_MS", 100, 600_000),
+        idle: r.ms("IDLE_TIMEOUT_MS", 100, 3_600_000),
         cors_origins: origins,
         audit_every: r.number("AUDIT_EVERY", 0, 1_000_000_000),
         consistency: match r.choice("CONSISTENCY_DEFAULT", &["bounded", "strong"]) {

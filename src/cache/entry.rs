@@ -99,6 +99,9 @@ pub(super) fn decode<V: Cached>(key: &str, bytes: &[u8]) -> Option<Entry> {
     let tags = opened.tags(bytes)?;
     let data = &bytes[opened.body];
     let value: Option<V> = serde_json::from_slice(data).ok()?;
+    if value.is_none() && !V::MAY_BE_ABSENT {
+        return None;
+    }
     let entry = Entry::new(opened.moment, tags, opened.times.soft_ms, value.map(Arc::new), data.len());
     Some(Entry { stored_ms: opened.times.stored_ms, ..entry })
 }
@@ -118,6 +121,14 @@ mod tests {
         const KIND: Kind = Kind::Asset;
     }
 
+    #[derive(Serialize, Deserialize)]
+    struct Count(u8);
+
+    impl Cached for Count {
+        const KIND: Kind = Kind::Listing;
+        const MAY_BE_ABSENT: bool = false;
+    }
+
     fn bytes(value: Option<Noun>) -> Vec<u8> {
         let data = data(value.as_ref()).expect("serializes");
         let moment = Moment { epoch: Epoch::new("a", "b", "c"), as_of: 42 };
@@ -133,6 +144,12 @@ mod tests {
             assert_eq!(entry.tags.names().len(), 2);
             assert_eq!(entry.value::<Noun>().expect("type").as_deref(), value.map(|v| Noun(v.into())).as_ref());
         }
+    }
+
+    #[test]
+    fn what_is_never_absent_is_not_read_as_absent() {
+        assert!(decode::<Noun>("k", &bytes(None)).is_some());
+        assert!(decode::<Count>("k", &bytes(None)).is_none());
     }
 
     #[test]

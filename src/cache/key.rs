@@ -15,6 +15,10 @@ pub trait Cached: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Which time to live and which metrics label its entries have.
     const KIND: Kind;
 
+    /// Whether there may be no such thing: of a page or a count, which may only be empty or nought, there always is one,
+    /// and an entry that tells otherwise is none.
+    const MAY_BE_ABSENT: bool = true;
+
     /// Bytes of its JSON, roughly: what it is taken to occupy in memory where nothing else tells.
     fn size(&self) -> usize {
         serde_json::to_vec(self).map_or(0, |json| json.len())

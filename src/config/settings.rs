@@ -84,6 +84,12 @@ pub const SETTINGS: &[Setting] = &[
     setting("OVERLAY_PORT", "8788", "0 to 65535", "port to listen on; PORT is read when this is not set"),
     setting("BODY_SIZE_LIMIT", "256kb", "a size such as 262144, 256kb or 1mb, at most 64mb", "largest request body"),
     setting("REQUEST_TIMEOUT_MS", "10000", "100 to 600000", "longest time for one request"),
+    setting(
+        "IDLE_TIMEOUT_MS",
+        "150000",
+        "100 to 3600000",
+        "how long a connection may lie still; longer than at a load balancer in front, so that it is the one to close",
+    ),
     setting("CORS_ORIGINS", "*", "* or origins separated by commas", "browser origins that may read"),
     setting("BUNDLE_MAX_DEPTH", "8", "0 to 64", "deepest ancestry that is walked"),
     setting("POLICY_MIN_CONFS", "1", "0 to 1000000", "confirmations a proof needs"),

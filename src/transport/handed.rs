@@ -1,26 +1,78 @@
-//! Connections that the short way does not take: what was read of them already, and the rest.
+//! Connections that the short way does not take: hyper serves them, from what was read of them already.
 
+use std::future::Future;
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use axum::serve::Listener;
+use axum::body::Body;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::watch;
+use tokio::time::{Instant, Sleep};
+use tower::Service;
 
-/// A connection of which some bytes were read.
+use super::front::Front;
+
+/// How long a connection of HTTP/2 is silent before its client is asked whether it is still there.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// Serves a connection until it ends, or, once the server stops, until what it has asked for is answered. A request may
+/// take `idle` to come, and so long may a connection lie still.
+pub(super) async fn serve(rest: Rest, idle: Duration, front: Front, mut stopping: watch::Receiver<()>) {
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server.http1().timer(TokioTimer::new()).header_read_timeout(idle);
+    server.http2().timer(TokioTimer::new()).keep_alive_interval(SILENCE).enable_connect_protocol();
+    let service = service_fn(|request: Request<Incoming>| front.clone().call(request.map(Body::new)));
+    let mut connection = pin!(server.serve_connection_with_upgrades(TokioIo::new(rest), service));
+    tokio::select! {
+        // In this order: a request that has come whole is begun before hyper is told to begin no more.
+        biased;
+        _its_end = connection.as_mut() => return,
+        _ = stopping.changed() => connection.as_mut().graceful_shutdown(),
+    }
+    // A client that breaks off or sends nonsense is no news.
+    let _its_end = connection.await;
+}
+
+/// A connection of which some bytes were read. It breaks off when nothing moves on it for too long.
 pub(super) struct Rest {
     read: Vec<u8>,
     /// How many of them were read again.
     again: usize,
     stream: TcpStream,
+    /// How long it may lie still.
+    limit: Duration,
+    /// When it moved last. The timer is set anew only when it has run out, since things move often.
+    moved: Instant,
+    timer: Pin<Box<Sleep>>,
 }
 
 impl Rest {
-    pub(super) fn new(read: Vec<u8>, stream: TcpStream) -> Self {
-        Self { read, again: 0, stream }
+    pub(super) fn new(read: Vec<u8>, stream: TcpStream, limit: Duration) -> Self {
+        Self { read, again: 0, stream, limit, moved: Instant::now(), timer: Box::pin(tokio::time::sleep(limit)) }
+    }
+
+    /// `outcome`; an error when it is to be waited for and nothing has moved for too long.
+    fn moves<T>(&mut self, outcome: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if outcome.is_ready() {
+            self.moved = Instant::now();
+            return outcome;
+        }
+        while self.timer.as_mut().poll(cx).is_ready() {
+            let until = self.moved + self.limit;
+            if until <= Instant::now() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            self.timer.as_mut().reset(until);
+        }
+        Poll::Pending
     }
 }
 
@@ -28,7 +80,8 @@ impl AsyncRead for Rest {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let left = &self.read[self.again..];
         if left.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, buffer);
+            let outcome = Pin::new(&mut self.stream).poll_read(cx, buffer);
+            return self.moves(outcome, cx);
         }
         let count = left.len().min(buffer.remaining());
         buffer.put_slice(&left[..count]);
@@ -42,13 +95,15 @@ impl AsyncRead for Rest {
 
 impl AsyncWrite for Rest {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let outcome = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.moves(outcome, cx)
     }
 
     fn poll_write_vectored(
         mut self: Pin<&mut Self>, cx: &mut Context<'_>, parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
+        self.moves(outcome, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -61,38 +116,5 @@ impl AsyncWrite for Rest {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-/// Where such connections come from.
-pub(super) struct Handed {
-    connections: mpsc::Receiver<Rest>,
-    address: SocketAddr,
-}
-
-impl Handed {
-    /// `address` is that of the listener which accepted them.
-    pub(super) fn new(connections: mpsc::Receiver<Rest>, address: SocketAddr) -> Self {
-        Self { connections, address }
-    }
-}
-
-impl Listener for Handed {
-    type Io = Rest;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Rest, SocketAddr) {
-        match self.connections.recv().await {
-            Some(rest) => {
-                let peer = rest.stream.peer_addr().unwrap_or(self.address);
-                (rest, peer)
-            }
-            // Nobody is left to hand one over; the server is told to stop in another way.
-            None => std::future::pending().await,
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.address)
     }
 }

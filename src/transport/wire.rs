@@ -5,7 +5,6 @@
 //! upgrades, chunks, large bodies, other routes, and all that is malformed. So there is one reader of odd requests, and
 //! this one reads none.
 
-use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
@@ -19,14 +18,13 @@ use bytes::Buf;
 use chrono::Utc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::Sleep;
-use tower::make::Shared;
 
 use super::answer::{http_date, line};
 use super::asked::Asked;
 use super::front::{Front, Missed};
-use super::handed::{Handed, Rest};
+use super::handed::{self, Rest};
 use crate::coherence::Consistency;
 use crate::config::Http;
 
@@ -39,26 +37,10 @@ const MAX_HEADERS: usize = 64;
 /// Bytes that are read at once, and half of what a buffer keeps between requests.
 const CHUNK: usize = 8 << 10;
 
-/// How long after a request began the next one may begin. Longer than the load balancers' usual minute, so that it is
-/// they who close.
-const IDLE: Duration = Duration::from_secs(150);
-
 /// Serves what comes to `listener` until `stopped`; then waits for the requests that are under way.
-///
-/// # Errors
-/// None that are known: a listener that fails to accept tries again.
-pub async fn serve(mut listener: TcpListener, front: Front, stopped: impl Future<Output = ()>) -> io::Result<()> {
+/// A listener that fails to accept tries again.
+pub async fn serve(mut listener: TcpListener, front: Front, stopped: impl Future<Output = ()>) {
     let (stop, stopping) = watch::channel(());
-    let (hand, handed) = mpsc::channel(64);
-    let (end, ended) = tokio::sync::oneshot::channel::<()>();
-    let rest = axum::serve(Handed::new(handed, listener.local_addr()?), Shared::new(front.clone()));
-    let rest = tokio::spawn(
-        rest.with_graceful_shutdown(async {
-            // A dropped sender means the same: stop.
-            let _either_way = ended.await;
-        })
-        .into_future(),
-    );
     // Told from the start: beside the connections, how many of them went the long way.
     let connections = metrics::counter!("overlay_connections_total");
     metrics::counter!(HANDED_OVER).increment(0);
@@ -71,15 +53,12 @@ pub async fn serve(mut listener: TcpListener, front: Front, stopped: impl Future
         // An answer is written at once: waiting for more would only delay it.
         let _as_it_is = stream.set_nodelay(true);
         connections.increment(1);
-        let connection = Connection { stream, front: front.clone(), stopping: stopping.clone() };
-        tokio::spawn(connection.run(hand.clone()));
+        tokio::spawn(Connection { stream, front: front.clone(), stopping: stopping.clone() }.run());
     }
-    drop((listener, stopping, hand));
-    // First those here, which may still hand something over; then the others.
+    drop((listener, stopping));
     stop.send_replace(());
+    // Each connection holds a receiver until it ends.
     stop.closed().await;
-    drop(end);
-    rest.await?
 }
 
 /// One connection.
@@ -90,13 +69,14 @@ struct Connection {
 }
 
 impl Connection {
-    async fn run(mut self, hand: mpsc::Sender<Rest>) {
-        let Http { body_limit, timeout, .. } = *self.front.http();
+    async fn run(mut self) {
+        let Http { body_limit, timeout, idle, .. } = *self.front.http();
         let (mut input, mut ahead, mut output, mut date) = (Vec::new(), Vec::new(), Vec::new(), Date::default());
         let mut stopping = self.stopping.clone();
-        let (watch, stop) = (tokio::time::sleep(timeout), stopping.changed());
+        let period = timeout.min(idle);
+        let (watch, stop) = (tokio::time::sleep(period), stopping.changed());
         tokio::pin!(watch, stop);
-        let mut patience = Patience { watch, timeout, since: Instant::now() };
+        let mut patience = Patience { watch, period, timeout, idle, since: Instant::now() };
         loop {
             let mut slots = [const { MaybeUninit::uninit() }; MAX_HEADERS];
             let plain = match read(&input, &mut slots, body_limit) {
@@ -105,7 +85,7 @@ impl Connection {
                     true => continue,
                     false => return,
                 },
-                Read::Other => return over(&hand, input, self.stream).await,
+                Read::Other => return self.over(input).await,
             };
             output.clear();
             let answering = answer(&mut self.front, &plain, &input, patience.since, &mut output);
@@ -113,7 +93,7 @@ impl Connection {
                 Some(Answer::Body(body)) => body,
                 Some(Answer::NoRequest) => {
                     input.append(&mut ahead);
-                    return over(&hand, input, self.stream).await;
+                    return self.over(input).await;
                 }
                 None => return,
             };
@@ -124,7 +104,7 @@ impl Connection {
                 line(&mut output, "connection", b"close");
             }
             output.extend_from_slice(b"\r\n");
-            if self.stream.write_all_buf(&mut Buf::chain(&output[..], body)).await.is_err() || is_last {
+            if !send(&mut self.stream, Buf::chain(&output[..], body), &mut patience).await || is_last {
                 return;
             }
             let whole = plain.whole;
@@ -139,6 +119,39 @@ impl Connection {
             }
         }
     }
+}
+
+impl Connection {
+    /// Gives the connection to hyper, with what was read of it.
+    async fn over(self, input: Vec<u8>) {
+        metrics::counter!(HANDED_OVER).increment(1);
+        let idle = self.front.http().idle;
+        let rest = Rest::new(input, self.stream, idle);
+        // Boxed, so that a connection that stays here does not carry the room that hyper takes.
+        Box::pin(handed::serve(rest, idle, self.front, self.stopping)).await;
+    }
+}
+
+/// Writes an answer; `false` when the client is gone or has taken nothing of it for too long.
+async fn send(stream: &mut TcpStream, mut answer: impl Buf, patience: &mut Patience<'_>) -> bool {
+    let mut has_warned = false;
+    while answer.has_remaining() {
+        tokio::select! {
+            biased;
+            wrote = stream.write_buf(&mut answer) => match wrote {
+                Ok(1..) => has_warned = false,
+                _ => return false,
+            },
+            () = patience.watch.as_mut() => {
+                // The first time may come at any moment of the wait; from then on it is a whole period.
+                if std::mem::replace(&mut has_warned, true) {
+                    return false;
+                }
+                patience.again();
+            }
+        }
+    }
+    true
 }
 
 /// Reads more of a request; `false` when there will be none, as between requests once the server is to `stop`.
@@ -165,16 +178,25 @@ async fn more<T>(
 /// its price: what is too slow is found after twice its time at the latest.
 struct Patience<'a> {
     watch: Pin<&'a mut Sleep>,
+    /// How often it looks.
+    period: Duration,
     /// For a request that has begun.
     timeout: Duration,
+    /// For one that has not, counted from the beginning of the one before.
+    idle: Duration,
     /// When the newest request began.
     since: Instant,
 }
 
 impl Patience<'_> {
+    /// Sets the watch anew.
+    fn again(&mut self) {
+        self.watch.as_mut().reset(tokio::time::Instant::now() + self.period);
+    }
+
     fn lasts(&mut self, is_idle: bool) -> bool {
-        self.watch.as_mut().reset(tokio::time::Instant::now() + self.timeout);
-        self.since.elapsed() < if is_idle { IDLE } else { self.timeout }
+        self.again();
+        self.since.elapsed() < if is_idle { self.idle } else { self.timeout }
     }
 }
 
@@ -198,12 +220,6 @@ async fn attended<T>(answering: impl Future<Output = T>, stream: &mut TcpStream,
 }
 
 const HANDED_OVER: &str = "overlay_connections_handed_over_total";
-
-/// Gives a connection to hyper, with what was read of it.
-async fn over(hand: &mpsc::Sender<Rest>, input: Vec<u8>, stream: TcpStream) {
-    metrics::counter!(HANDED_OVER).increment(1);
-    let _not_when_stopped = hand.send(Rest::new(input, stream)).await;
-}
 
 /// A request of the plainest form, as it lies in the buffer.
 struct Plain<'a> {

@@ -31,6 +31,7 @@ impl Cached for Parents {
 
 impl Cached for Page<VersionId> {
     const KIND: Kind = Kind::Listing;
+    const MAY_BE_ABSENT: bool = false;
 }
 
 /// A manifest as it was published.
@@ -41,6 +42,7 @@ impl Cached for Document {
 /// The number of assets of a filter.
 impl Cached for i64 {
     const KIND: Kind = Kind::Listing;
+    const MAY_BE_ABSENT: bool = false;
 }
 
 pub(super) fn asset(id: &VersionId) -> Key<Asset> {

@@ -43,6 +43,7 @@ impl Cached for Producer {
 
 impl Cached for Page<String> {
     const KIND: Kind = Kind::Listing;
+    const MAY_BE_ABSENT: bool = false;
 }
 
 /// The identifier a producer gets from its key, when it is first met in a manifest: `prd_` and the first 32 hex digits

@@ -56,6 +56,7 @@ async fn the_nemesis_makes_no_read_stale() {
     let options = Options { redis: false, ..Options::new(&root) };
     let postgres = DevStack::start(&options).await.expect("a PostgreSQL of its own");
     let pg_url = postgres.pg_url().expect("started").to_owned();
+    forgetful(&pg_url).await;
     let (redis_proxy, redis_url) = Proxy::before_redis(redis.url()).await;
     let settings = [("PG_URL", pg_url.as_str()), ("REDIS_URL", redis_url.as_str()), ("AUDIT_EVERY", "100")];
     let processes = [Process::start(&settings), Process::start(&settings)];
@@ -98,6 +99,15 @@ async fn the_nemesis_makes_no_read_stale() {
     assert_eq!(tally.wrong, 0.0, "{tally}");
     assert!(tally.while_away > 0, "nothing was served while PostgreSQL was away: {tally}");
     assert!(reused > 0, "no transaction id was used twice");
+}
+
+/// Makes the writer of PostgreSQL's log sleep, so that what nobody waits for is still in memory when a crash comes.
+async fn forgetful(pg_url: &str) {
+    let session = connect(pg_url).await.expect("PostgreSQL is up");
+    for statement in ["alter system set wal_writer_delay = '10s'", "do $$ begin perform pg_reload_conf(); end $$"] {
+        session.execute_unprepared(statement).await.expect("set");
+    }
+    session.close().await.expect("closes");
 }
 
 impl Nemesis {
@@ -178,7 +188,7 @@ impl Nemesis {
         }
     }
 
-    /// Burns transaction ids that reach no log, kills a backend, and waits until PostgreSQL has recovered.
+    /// Burns transaction ids that reach no log (its writer sleeps), kills a backend, and waits until PostgreSQL has recovered.
     async fn crash(&mut self, pg_url: &str, burn: u64) {
         let session = connect(pg_url).await.expect("PostgreSQL is up");
         // Recovery empties it: only that tells that the crash is over and not yet to come.
