@@ -196,17 +196,17 @@ impl Nemesis {
         text(&session, mark).await.expect("marked");
         text(&session, "checkpoint").await.expect("a checkpoint");
         let pid = text(&session, "select pg_backend_pid()::text").await.expect("a pid");
+        self.outages.turn();
+        // Rolled back, and nobody commits meanwhile: no log that knows of them reaches the disk. Nor does anybody until
+        // it is known from where the ids are given out again.
+        self.world.pause().await;
         let first = text(&session, "select pg_snapshot_xmax(pg_current_snapshot())::text").await.expect("an id");
         let first: u64 = first.parse().expect("a number");
-        self.outages.turn();
-        // Rolled back, and nobody commits meanwhile: no log that knows of them reaches the disk.
-        self.world.pause().await;
         let burning = "begin; select pg_current_xact_id(); rollback; ".repeat(burn as usize);
         let burned = session.execute_unprepared(&burning).await;
         let pid = rustix::process::Pid::from_raw(pid.parse().expect("a number")).expect("a pid");
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
         burned.expect("burned");
-        self.world.go_on();
         let deadline = Instant::now() + Duration::from_secs(60);
         let next = loop {
             if let Ok(session) = connect(pg_url).await
@@ -218,6 +218,7 @@ impl Nemesis {
             }
             assert!(Instant::now() < deadline, "PostgreSQL does not recover");
         };
+        self.world.go_on();
         self.outages.turn();
         self.reused += (first + burn).saturating_sub(next);
     }
