@@ -17,32 +17,33 @@ use crate::error::Error;
 /// What became of a key's flight: its entry and where that came from, or the error that all passengers get.
 pub(super) type Landing = Result<(Arc<Entry>, Outcome), Error>;
 
+/// The landings of a flight's keys, in the order of [`Flight::legs`]; nothing as long as it is under way.
+type Landings = Option<Arc<[Landing]>>;
+
 /// A seat in a flight: it yields the landing, or nothing when the flight was lost (a panic, a cancelled task).
+#[derive(Clone)]
 pub(super) struct Seat {
     pub(super) number: u64,
-    landing: watch::Receiver<Option<Landing>>,
+    leg: usize,
+    landings: watch::Receiver<Landings>,
 }
 
 impl Seat {
     pub(super) async fn landed(mut self) -> Option<Landing> {
-        self.landing.wait_for(Option::is_some).await.ok().and_then(|landing| landing.clone())
+        let landings = self.landings.wait_for(Option::is_some).await.ok()?;
+        landings.as_ref()?.get(self.leg).cloned()
     }
-}
-
-struct Open {
-    number: u64,
-    landing: watch::Receiver<Option<Landing>>,
 }
 
 /// The flights under way, by key.
 #[derive(Default)]
 pub(super) struct Flights {
-    open: Mutex<HashMap<Arc<str>, Open>>,
+    open: Mutex<HashMap<Arc<str>, Seat>>,
     taken_off: AtomicU64,
 }
 
 impl Flights {
-    fn open(&self) -> MutexGuard<'_, HashMap<Arc<str>, Open>> {
+    fn open(&self) -> MutexGuard<'_, HashMap<Arc<str>, Seat>> {
         // Nothing panics while the map is held, and a half-done insert would only cost a load.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -59,18 +60,20 @@ impl Flights {
         let seats = keys
             .enumerate()
             .map(|(index, key)| {
-                if let Some(flight) = open.get(&key) {
-                    return Seat { number: flight.number, landing: flight.landing.clone() };
+                if let Some(seat) = open.get(&key) {
+                    return seat.clone();
                 }
                 let flight = mine.get_or_insert_with(|| Flight {
                     flights: self.clone(),
                     number: self.taken_off.fetch_add(1, Ordering::SeqCst) + 1,
                     legs: Vec::new(),
+                    landings: watch::Sender::new(None),
                 });
-                let (sender, landing) = watch::channel(None);
-                open.insert(key.clone(), Open { number: flight.number, landing: landing.clone() });
-                flight.legs.push(Leg { index, key, sender });
-                Seat { number: flight.number, landing }
+                let seat =
+                    Seat { number: flight.number, leg: flight.legs.len(), landings: flight.landings.subscribe() };
+                open.insert(key.clone(), seat.clone());
+                flight.legs.push(Leg { index, key });
+                seat
             })
             .collect();
         (seats, mine)
@@ -88,7 +91,6 @@ pub(super) struct Leg {
     /// Where the key stood in the list given to [`Flights::board`].
     pub(super) index: usize,
     pub(super) key: Arc<str>,
-    sender: watch::Sender<Option<Landing>>,
 }
 
 /// A load to be flown. Dropping it, however that comes about, frees all who wait.
@@ -96,6 +98,8 @@ pub(super) struct Flight {
     flights: Arc<Flights>,
     number: u64,
     legs: Vec<Leg>,
+    /// One for all legs: they land together, and a sender for each would be most of what a leg costs.
+    landings: watch::Sender<Landings>,
 }
 
 impl Flight {
@@ -112,9 +116,7 @@ impl Flight {
     pub(super) fn land(self, landings: Vec<Landing>) {
         // Closed first: who finds a landing too old for it and boards again must not find this flight again.
         self.close();
-        for (leg, landing) in self.legs.iter().zip(landings) {
-            leg.sender.send_replace(Some(landing));
-        }
+        self.landings.send_replace(Some(landings.into()));
     }
 
     /// Takes no more passengers.

@@ -123,14 +123,16 @@ impl Inner {
 
     /// Makes an entry of what was loaded and keeps it, if it can still be vouched for.
     pub(super) fn keep<V: Cached>(&self, key: &Arc<str>, moment: Moment, loaded: Loaded<V>) -> Landing {
-        let data = entry::data(loaded.value.as_ref())?;
+        let redis = Redis::connected(self.redis.as_ref());
+        let data = redis.map(|_| entry::data(loaded.value.as_ref())).transpose()?;
+        let size = data.as_ref().map_or_else(|| loaded.value.as_ref().map_or(4, V::size), Vec::len);
         let soft_ms = self.soft_ms::<V>(key, loaded.value.is_none());
         let tags = Tags::new(loaded.tags);
-        let entry = Arc::new(Entry::new(moment, tags, soft_ms, loaded.value.map(Arc::new), data.len()));
+        let entry = Arc::new(Entry::new(moment, tags, soft_ms, loaded.value.map(Arc::new), size));
         // Also refuses a load that spans an epoch, and one that something changed under.
         if self.clock.is_valid(entry.moment, &entry.tags) {
             self.memory.put(key.clone(), entry.clone());
-            if let Some(redis) = Redis::connected(self.redis.as_ref()) {
+            if let (Some(redis), Some(data)) = (redis, data) {
                 let bytes = entry::encode(key, &entry, &data);
                 redis.put(Write { key: key.clone(), bytes, ttl_ms: soft_ms + self.ttls.grace_ms() });
             }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::BoxFuture;
 use tracing::Instrument;
 
 use super::counts::{Look, count};
@@ -155,10 +155,10 @@ impl Cache {
             }
             let seats = inner.board(&missing, ids, &keys, &load, Why::Miss);
             let mut again = Vec::new();
-            let landings =
-                join_all(seats.into_iter().map(|s| (s.number, s)).map(|(n, s)| s.landed().map(move |l| (n, l))));
-            for (index, (number, landing)) in missing.iter().copied().zip(landings.await) {
-                let Some(landing) = landing else {
+            for (index, seat) in missing.iter().copied().zip(seats) {
+                // One after another: the flights are under way all the same, and as a rule it is one.
+                let number = seat.number;
+                let Some(landing) = seat.landed().await else {
                     again.push(index);
                     continue;
                 };
