@@ -7,11 +7,13 @@ use futures_util::future::BoxFuture;
 use crate::cache::Cache;
 use crate::coherence::{Feed, Token};
 use crate::db::{Db, Tx};
+use crate::domain::advisories::AdvisoryRoom;
 use crate::domain::assets::{self, Assets};
 use crate::domain::policies::{self, Policies};
 use crate::domain::prices::Prices;
 use crate::domain::producers::{self, Producers};
 use crate::domain::receipts::{self, Receipts};
+use crate::domain::spv::Spv;
 use crate::error::{Error, Result};
 
 /// All that the server can do. Cheap to clone.
@@ -38,6 +40,14 @@ pub struct Rooms {
     pub receipts: Receipts,
     /// What a unit costs.
     pub prices: Prices,
+    /// Recalls and warnings.
+    pub advisories: AdvisoryRoom,
+    /// Headers and declarations.
+    pub spv: Spv,
+    /// The cache as bundles use it.
+    pub bundles: Cache,
+    /// What is asked of ancestries and prices.
+    pub terms: Terms,
     /// The change feed: how fresh reads are.
     pub feed: Arc<Feed>,
     /// The cache, for its state.
@@ -46,15 +56,34 @@ pub struct Rooms {
     pub db: Db,
 }
 
+/// What the server asks of ancestries and prices where nobody says otherwise.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// Deepest ancestry that is walked.
+    pub bundle_max_depth: u32,
+    /// Whether bundles are kept in Redis.
+    pub use_redis_bundles: bool,
+    /// Confirmations a proof needs.
+    pub policy_min_confs: u32,
+    /// Policy used when none is named.
+    pub policy_default_id: Option<String>,
+    /// Price where no rule applies, satoshis.
+    pub price_default_sats: i64,
+}
+
 impl App {
     /// Furnishes the rooms.
-    pub fn new(db: Db, cache: Cache, feed: Arc<Feed>, price_default_sats: i64) -> Self {
+    pub fn new(db: Db, cache: Cache, feed: Arc<Feed>, terms: Terms) -> Self {
         Self(Arc::new(Rooms {
             assets: Assets::new(db.clone(), cache.clone()),
             producers: Producers::new(db.clone(), cache.clone()),
             policies: Policies::new(db.clone(), cache.clone()),
             receipts: Receipts::new(db.clone(), cache.clone()),
-            prices: Prices::new(db.clone(), cache.clone(), price_default_sats),
+            prices: Prices::new(db.clone(), cache.clone(), terms.price_default_sats),
+            advisories: AdvisoryRoom::new(db.clone(), cache.clone()),
+            spv: Spv::new(db.clone(), cache.clone()),
+            bundles: if terms.use_redis_bundles { cache.clone() } else { cache.unshared() },
+            terms,
             feed,
             cache,
             db,

@@ -130,7 +130,7 @@ pub async fn furnish(config: &Config, database: &db::Config, redis: Option<&Redi
     let redis = redis.map(Redis::start).transpose()?;
     let replicas = Replicas::start(&config.replicas, clock.clone()).await?;
     let cache = Cache::new(clock, replicas, redis, config.cache.clone());
-    Ok(App::new(db, cache, feed, config.market.price_default_sats))
+    Ok(App::new(db, cache, feed, config.market.terms.clone()))
 }
 
 /// A server that listens.

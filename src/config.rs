@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::app::Terms;
 use crate::cache::{self, RedisConfig, Ttls};
 use crate::coherence::{self, Consistency, ReplicaConfig};
 use crate::db;
@@ -52,18 +53,10 @@ pub struct Http {
 /// Settings of trust and trade: read by the rooms they belong to.
 #[derive(Debug, Clone)]
 pub struct Market {
-    /// Deepest ancestry that is walked.
-    pub bundle_max_depth: u32,
-    /// Whether bundles are kept in Redis.
-    pub use_redis_bundles: bool,
-    /// Confirmations a proof needs.
-    pub policy_min_confs: u32,
-    /// Policy used when none is named.
-    pub policy_default_id: Option<String>,
+    /// What is asked of ancestries and prices.
+    pub terms: Terms,
     /// File or URL of block headers.
     pub headers_source: Option<String>,
-    /// Price where no rule applies, satoshis.
-    pub price_default_sats: i64,
     /// How long a quote holds.
     pub price_quote_ttl: Duration,
     /// How long a receipt holds.
@@ -263,12 +256,14 @@ fn market(r: &mut Reader<'_>) -> Market {
     r.fallback("HEADERS_SOURCE", "HEADERS_FILE");
     r.check("OL_NAMESPACE", |t| (1..=200).contains(&t.chars().count()));
     Market {
-        bundle_max_depth: r.number("BUNDLE_MAX_DEPTH", 0, 64),
-        use_redis_bundles: r.flag("USE_REDIS_BUNDLES"),
-        policy_min_confs: r.number("POLICY_MIN_CONFS", 0, 1_000_000),
-        policy_default_id: r.text("POLICY_DEFAULT_ID"),
+        terms: Terms {
+            bundle_max_depth: r.number("BUNDLE_MAX_DEPTH", 0, 64),
+            use_redis_bundles: r.flag("USE_REDIS_BUNDLES"),
+            policy_min_confs: r.number("POLICY_MIN_CONFS", 0, 1_000_000),
+            policy_default_id: r.text("POLICY_DEFAULT_ID"),
+            price_default_sats: r.number("PRICE_DEFAULT_SATS", 1, 2_100_000_000_000_000),
+        },
         headers_source: r.text("HEADERS_SOURCE"),
-        price_default_sats: r.number("PRICE_DEFAULT_SATS", 1, 2_100_000_000_000_000),
         price_quote_ttl: Duration::from_secs(r.number("PRICE_QUOTE_TTL_SEC", 1, 86_400)),
         receipt_ttl: Duration::from_secs(r.number("RECEIPT_TTL_SEC", 1, 31_536_000)),
         pay_splits: r.json("PAY_SPLITS_JSON", parse::is_whole_split),

@@ -15,6 +15,8 @@ pub enum Kind {
     Invalid,
     /// The thing asked for does not exist.
     NotFound,
+    /// The request is right, but what is stored does not allow it now.
+    Conflict,
     /// A dependency is unreachable or overloaded; try again later.
     Unavailable,
     /// The request took too long.
@@ -30,6 +32,7 @@ pub struct Error {
     code: &'static str,
     message: Cow<'static, str>,
     hint: Option<Cow<'static, str>>,
+    details: Vec<(&'static str, String)>,
     inside: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -42,7 +45,7 @@ impl Error {
 
     /// An error of `kind` with a stable kebab-case `code` and a message for the caller.
     pub fn new(kind: Kind, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, code, message: message.into(), hint: None, inside: None }
+        Self { kind, code, message: message.into(), hint: None, details: Vec::new(), inside: None }
     }
 
     /// The caller sent something wrong: the message names what, and the accepted form.
@@ -75,6 +78,13 @@ impl Error {
         self
     }
 
+    /// Adds a fact of the error's own: a member of the body, e.g. `versionId`.
+    #[must_use]
+    pub fn detail(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.details.push((name, value.into()));
+        self
+    }
+
     /// Keeps the cause for the log.
     #[must_use]
     pub fn because(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
@@ -100,6 +110,11 @@ impl Error {
     /// The short hint, when there is one.
     pub fn hint_text(&self) -> Option<&str> {
         self.hint.as_deref()
+    }
+
+    /// The error's own facts, by name.
+    pub fn details(&self) -> &[(&'static str, String)] {
+        &self.details
     }
 
     /// The cause, for the log only.

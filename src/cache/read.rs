@@ -40,11 +40,11 @@ pub struct Cache {
 pub(super) struct Inner {
     pub(super) clock: Arc<Clock>,
     pub(super) replicas: Arc<Replicas>,
-    pub(super) memory: Memory,
+    pub(super) memory: Arc<Memory>,
     pub(super) redis: Option<Redis>,
     flights: Arc<Flights>,
     pub(super) ttls: Ttls,
-    pub(super) outage: Outage,
+    pub(super) outage: Arc<Outage>,
     /// Values that wider queries brought along, and that are written to Redis.
     brought: Quota,
 }
@@ -60,16 +60,33 @@ impl<I, V, F> Load<I, V> for F where
 impl Cache {
     /// A cache over `clock`, with Redis when there is one; what it misses is loaded from `replicas` where those are fresh.
     pub fn new(clock: Arc<Clock>, replicas: Arc<Replicas>, redis: Option<Redis>, config: Config) -> Self {
-        let memory = Memory::new(config.memory_bytes);
         Self {
             inner: Arc::new(Inner {
                 clock,
                 replicas,
-                memory,
+                memory: Arc::new(Memory::new(config.memory_bytes)),
                 redis,
                 flights: Arc::default(),
                 ttls: config.ttls,
-                outage: Outage::default(),
+                outage: Arc::default(),
+                brought: Quota::default(),
+            }),
+        }
+    }
+
+    /// The same cache, as far as it is in process memory: what is read through it is not shared with other processes.
+    #[must_use]
+    pub fn unshared(&self) -> Self {
+        let Inner { clock, replicas, memory, flights, ttls, outage, .. } = &*self.inner;
+        Self {
+            inner: Arc::new(Inner {
+                clock: clock.clone(),
+                replicas: replicas.clone(),
+                memory: memory.clone(),
+                redis: None,
+                flights: flights.clone(),
+                ttls: ttls.clone(),
+                outage: outage.clone(),
                 brought: Quota::default(),
             }),
         }

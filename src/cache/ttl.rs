@@ -20,11 +20,19 @@ pub enum Kind {
     Price,
     /// One receipt.
     Receipt,
+    /// A block header, or the tip of the best chain.
+    Header,
+    /// A version's declaration and what its proof proves.
+    Proof,
+    /// An ancestry with its manifests and proofs.
+    Bundle,
+    /// The recalls of one version or producer.
+    Advisory,
 }
 
 impl Kind {
     /// How many there are.
-    pub(super) const ALL: usize = Self::Receipt as usize + 1;
+    pub(super) const ALL: usize = Self::Advisory as usize + 1;
 
     /// The label in metrics.
     pub fn label(self) -> &'static str {
@@ -36,6 +44,10 @@ impl Kind {
             Self::Policy => "policy",
             Self::Price => "price",
             Self::Receipt => "receipt",
+            Self::Header => "header",
+            Self::Proof => "proof",
+            Self::Bundle => "bundle",
+            Self::Advisory => "advisory",
         }
     }
 
@@ -45,7 +57,10 @@ impl Kind {
             Self::Asset | Self::Manifest => "assets",
             Self::Listing => "listings",
             Self::Producer => "producers",
-            Self::Policy => "policies",
+            // A recall is a rule like those of a policy.
+            Self::Policy | Self::Advisory => "policies",
+            Self::Header => "headers",
+            Self::Proof | Self::Bundle => "bundles",
             // A receipt moves like a price does: on its own clock of minutes.
             Self::Price | Self::Receipt => "prices",
         }

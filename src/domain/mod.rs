@@ -3,6 +3,7 @@
 //! In a room, `mod` holds the verbs, `model` the nouns as they are cached, `keys` what is cached under which key and tags,
 //! `store` the SQL. What needs two rooms is a flow.
 
+pub mod advisories;
 pub mod assets;
 pub mod caller;
 pub mod page;

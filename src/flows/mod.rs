@@ -1,5 +1,6 @@
 //! Flows: what needs two rooms, or a transaction.
 
+pub mod bundle;
 pub mod health;
 pub mod import;
 pub mod listing;

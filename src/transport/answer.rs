@@ -34,14 +34,24 @@ pub(super) struct Note {
     pub(super) caller: Caller,
     /// How fresh the request's body asks the answer to be.
     pub(super) demand: Consistency,
-    /// How long clients may keep it; the least TTL of what was read when not given.
-    max_age: Option<Duration>,
+    hold: Hold,
+}
+
+/// How long clients may keep an answer.
+#[derive(Clone, Copy)]
+pub(super) enum Hold {
+    /// As long as the least TTL of what was read.
+    Least,
+    /// As long as the route promises.
+    For(Duration),
+    /// Not without asking whether it still holds: it is about the present.
+    Ask,
 }
 
 /// A 200 with the note that makes it a finished answer. `last_modified` says when what is shown last changed, where it is
 /// known.
 pub(super) fn finish(
-    content_type: &'static str, bytes: Vec<u8>, caller: Caller, demand: Consistency, max_age: Option<Duration>,
+    content_type: &'static str, bytes: Vec<u8>, caller: Caller, demand: Consistency, hold: Hold,
     last_modified: Option<DateTime<Utc>>,
 ) -> Response {
     // Weak: compression may change the bytes, never what they say.
@@ -54,7 +64,7 @@ pub(super) fn finish(
     if let Some(time) = last_modified {
         put(headers, header::LAST_MODIFIED, http_date(time));
     }
-    response.extensions_mut().insert(Note { caller, demand, max_age });
+    response.extensions_mut().insert(Note { caller, demand, hold });
     response
 }
 
@@ -85,12 +95,14 @@ impl Finished {
     pub(super) fn new(mut headers: HeaderMap, body: Bytes, is_head: bool, note: &Note, tags: Option<&Tags>) -> Self {
         let told = headers.remove(header::CONTENT_LENGTH);
         let ledger = note.caller.ledger();
-        let max_age = note.max_age.unwrap_or_else(|| ledger.ttl().unwrap_or(STATIC)).as_secs();
         // What was not verified is worth asking for again.
-        let control = match (ledger.is_unverified(), note.demand) {
-            (false, Consistency::Bounded) => format!("public, max-age={max_age}"),
-            _ => "no-cache".to_owned(),
+        let max_age = match (note.hold, note.demand) {
+            _ if ledger.is_unverified() => None,
+            (Hold::Least, Consistency::Bounded) => Some(ledger.ttl().unwrap_or(STATIC)),
+            (Hold::For(time), Consistency::Bounded) => Some(time),
+            _ => None,
         };
+        let control = max_age.map_or("no-cache".to_owned(), |time| format!("public, max-age={}", time.as_secs()));
         put(&mut headers, header::CACHE_CONTROL, control);
         match tags.map(surrogate_key) {
             Some(Some(keys)) if keys.is_empty() => {}
@@ -135,7 +147,10 @@ impl Finished {
     /// Time for which the answer may be served again: never longer than clients are told.
     pub(super) fn ttl(note: &Note) -> Duration {
         let ttl = note.caller.ledger().ttl().unwrap_or(STATIC);
-        note.max_age.map_or(ttl, |max_age| max_age.min(ttl))
+        match note.hold {
+            Hold::For(time) => time.min(ttl),
+            Hold::Least | Hold::Ask => ttl,
+        }
     }
 
     /// Whether the body is this one.

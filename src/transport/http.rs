@@ -36,8 +36,6 @@ pub struct Served {
     pub documents: graphql::Documents,
     /// Finished answers, kept.
     pub answers: Answers,
-    /// Whether bundles are kept in Redis.
-    pub use_redis_bundles: bool,
     /// Settings of the listener.
     pub http: Arc<Http>,
     /// Names what answers depend on beside requests and data: processes that differ in it share no answers.
@@ -60,7 +58,6 @@ impl Served {
             app,
             schema: graphql::schema(),
             documents: graphql::Documents::default(),
-            use_redis_bundles: config.market.use_redis_bundles,
             http: Arc::new(config.http.clone()),
             settings: settings(config),
             metrics,
@@ -70,7 +67,7 @@ impl Served {
 
 /// The version, and the settings that show in answers.
 fn settings(config: &Config) -> u64 {
-    let shown = (env!("CARGO_PKG_VERSION"), &config.http.cors_origins, config.market.price_default_sats);
+    let shown = (env!("CARGO_PKG_VERSION"), &config.http.cors_origins, &config.market.terms);
     xxhash_rust::xxh3::xxh3_64(format!("{shown:?}").as_bytes())
 }
 
@@ -89,6 +86,7 @@ fn router(served: Served) -> Router {
     // What reads through the cache needs a caller; health and metrics must answer even when the feed does not.
     let reads = Router::new()
         .merge(rest::listings::routes())
+        .merge(rest::bundle::routes())
         .merge(graphql::routes())
         .layer(middleware::from_fn_with_state(served.clone(), caller::attach));
     let layers = ServiceBuilder::new()

@@ -1,5 +1,6 @@
 //! Assets: published versions of datasets and models, and their ancestry.
 
+pub mod ancestry;
 mod keys;
 pub mod manifest;
 mod model;
@@ -192,6 +193,15 @@ impl Assets {
     pub async fn count(&self, caller: &Caller, scope: &Scope, filter: &Filter) -> Result<i64> {
         let count = self.counts(caller, std::slice::from_ref(scope), filter).await?.pop();
         count.map(|n| *n).ok_or_else(|| Error::internal("one scope has one count"))
+    }
+
+    /// The ancestry of `target` down to `depth`, read for something that is cached as a whole and depends on
+    /// [`ancestry::tags`]: the target first, then by depth and identifier; empty when the target is not published.
+    ///
+    /// # Errors
+    /// `lineage-too-large` when it has more than [`ancestry::MAX_NODES`] versions; else as [`Self::get_many`].
+    pub async fn ancestry(&self, target: VersionId, depth: u32) -> Result<Vec<ancestry::Ancestor>> {
+        ancestry::walk(&self.db, target, depth).await
     }
 
     /// Keeps the assets that a page's statement brought along, so that reading them costs no second one.

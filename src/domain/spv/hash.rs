@@ -79,7 +79,7 @@ impl<'de> Deserialize<'de> for Hash32 {
 }
 
 /// Why a text is not the hex it should be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum HexError {
     /// Odd, or not the length the type has.
     #[error("wrong number of hex digits")]

@@ -3,6 +3,8 @@
 //! Layout (<https://developer.bitcoin.org/reference/block_chain.html#block-headers>), little-endian:
 //! version 4, previous hash 32, Merkle root 32, time 4, nBits 4, nonce 4.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     bytes::Reader,
     hash::{Hash32, HexError, decode_hex, sha256d},
@@ -26,7 +28,7 @@ pub struct Header {
 }
 
 /// Why bytes are not a header, or its target is not a number a hash can meet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum HeaderError {
     /// Not hex at all.
     #[error("block header is not hex: {0}")]

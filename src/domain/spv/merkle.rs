@@ -43,7 +43,7 @@ pub struct PathStep {
 }
 
 /// Why a list has no tree, or a path proves nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum MerkleError {
     /// No transactions, or no transaction of that index.
     #[error("there is no such leaf")]

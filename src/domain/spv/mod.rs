@@ -1,6 +1,7 @@
 //! Simplified payment verification: hashes, headers, Merkle paths, transactions and the on-chain declaration.
 //!
-//! Pure format code: bytes in, facts out, no I/O, no clock, no other module of the project. Everything here reads
+//! `room` holds the verbs, `chain` and `declared` the nouns as they are cached, `store` the SQL. Everything else is pure
+//! format code: bytes in, facts out, no I/O, no clock, no other module of the project. It reads
 //! bytes that strangers sent, so every count is checked against the bytes that remain before memory is taken, and a
 //! format that allows two spellings of one thing is read in its one canonical spelling.
 //!
@@ -8,18 +9,25 @@
 //! (<https://developer.bitcoin.org/reference/>), Bitcoin white paper section 8 for the proof itself.
 
 mod bytes;
+pub mod chain;
 pub mod declaration;
+pub mod declared;
 pub mod envelope;
 pub mod hash;
 pub mod header;
 pub mod merkle;
+mod room;
+mod store;
 pub mod tx;
 pub mod verify;
 
+pub use chain::{Block, View};
 pub use declaration::{Declaration, DeclarationError, DeclarationKind};
+pub use declared::{Declared, Flaw};
 pub use envelope::{BlockRef, Envelope, Proof};
 pub use hash::{Hash32, HexError, decode_hex, encode_hex, sha256d};
 pub use header::{Header, HeaderError};
 pub use merkle::{MerkleError, PathStep, Position, merkle_path, merkle_root, root_from_path};
+pub use room::Spv;
 pub use tx::{Input, Output, Transaction, TxError};
-pub use verify::{BestChain, ChainBlock, Refusal, Verified, verify_envelope};
+pub use verify::{BestChain, ChainBlock, Checked, Refusal, Verified, verify_envelope};

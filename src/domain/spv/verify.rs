@@ -4,6 +4,8 @@
 //! parsed: bytes that hash to a leaf below a best-chain root *are* a transaction, because the network checked it, unless
 //! they are the 64 bytes of an inner node. What it declares is for [`super::Declaration::find`].
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     envelope::{BlockRef, Envelope},
     hash::{Hash32, decode_hex, sha256d},
@@ -45,7 +47,7 @@ pub struct Verified {
 }
 
 /// Why an envelope proves nothing. In the order of the checks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
     /// `txid` is not `proof.txid`.
     #[error("the envelope's txid is not the proof's")]
@@ -108,43 +110,85 @@ impl Verified {
     }
 }
 
-/// Checks everything but the number of confirmations, for that see [`Verified::with_confirmations`].
+/// What an envelope says that no chain is needed to check: its transaction, its block, and the root its path leads to.
+/// Hashing the transaction and climbing the path is most of the work of verification, and never has to be done twice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checked {
+    /// The transaction; the raw one hashes to it.
+    pub txid: Hash32,
+    /// The block that the envelope names.
+    pub block_hash: Hash32,
+    /// The height it claims for the block.
+    claimed_height: Option<u32>,
+    /// The root in the header that came along.
+    header_root: Option<Hash32>,
+    /// The root that the proof claims.
+    claimed_root: Hash32,
+    /// The root that the path leads to.
+    root: Result<Hash32, MerkleError>,
+}
+
+impl Checked {
+    /// Checks what can be checked without a chain.
+    ///
+    /// # Errors
+    /// The first three refusals, in their order. Those of the path come later in the order and wait for
+    /// [`Checked::against`].
+    pub fn of(envelope: &Envelope) -> Result<Self, Refusal> {
+        let txid = envelope.proof.txid;
+        if envelope.txid.is_some_and(|top| top != txid) {
+            return Err(Refusal::TxidMismatchTopLevel);
+        }
+        let raw = decode_hex(&envelope.raw_tx).map_err(|_| Refusal::TxidMismatchRawTx)?;
+        if sha256d(&raw) != txid {
+            return Err(Refusal::TxidMismatchRawTx);
+        }
+        let (block_hash, header) = envelope.block.resolve().map_err(Refusal::InvalidBlockHeader)?;
+        let claimed_height = match envelope.block {
+            BlockRef::Name { block_height, .. } => block_height,
+            BlockRef::Header { .. } => None,
+        };
+        let root = match raw.len() {
+            64 => Err(MerkleError::TransactionAsNode),
+            _ => root_from_path(txid, &envelope.proof.path),
+        };
+        let (header_root, claimed_root) = (header.map(|header| header.merkle_root), envelope.proof.merkle_root);
+        Ok(Self { txid, block_hash, claimed_height, header_root, claimed_root, root })
+    }
+
+    /// Holds what was checked against a chain. Compares a few hashes, and hashes nothing.
+    ///
+    /// The proof of work of a header inside the envelope is not looked at: it counts by being on the best chain, and
+    /// whoever built that chain has checked the work.
+    ///
+    /// # Errors
+    /// The refusals from [`Refusal::UnknownBlockHash`] on, but for the number of confirmations: for that see
+    /// [`Verified::with_confirmations`].
+    pub fn against(&self, chain: &impl BestChain) -> Result<Verified, Refusal> {
+        let block = chain.block(&self.block_hash).ok_or(Refusal::UnknownBlockHash)?;
+        if self.claimed_height.is_some_and(|claimed| claimed != block.height) {
+            return Err(Refusal::BlockHeightMismatch);
+        }
+        let merkle_root = self.header_root.or(block.merkle_root).ok_or(Refusal::MerkleRootUnavailable)?;
+        if self.claimed_root != merkle_root {
+            return Err(Refusal::MerkleRootMismatch);
+        }
+        let root = self.root.map_err(|cause| Refusal::InvalidMerklePath(Some(cause)))?;
+        if root != merkle_root {
+            return Err(Refusal::InvalidMerklePath(None));
+        }
+        let confirmations = chain.tip_height().checked_sub(block.height).map_or(0, |above| above.saturating_add(1));
+        let Self { txid, block_hash, .. } = *self;
+        Ok(Verified { txid, block_hash, block_height: block.height, merkle_root, confirmations })
+    }
+}
+
+/// Checks everything but the number of confirmations: [`Checked::of`], then [`Checked::against`].
 ///
-/// The proof of work of a header inside the envelope is not looked at: it counts by being on the best chain, and
-/// whoever built that chain has checked the work.
+/// # Errors
+/// The first refusal in their order.
 pub fn verify_envelope(envelope: &Envelope, chain: &impl BestChain) -> Result<Verified, Refusal> {
-    let txid = envelope.proof.txid;
-    if envelope.txid.is_some_and(|top| top != txid) {
-        return Err(Refusal::TxidMismatchTopLevel);
-    }
-    let raw = decode_hex(&envelope.raw_tx).map_err(|_| Refusal::TxidMismatchRawTx)?;
-    if sha256d(&raw) != txid {
-        return Err(Refusal::TxidMismatchRawTx);
-    }
-
-    let (block_hash, header) = envelope.block.resolve().map_err(Refusal::InvalidBlockHeader)?;
-    let block = chain.block(&block_hash).ok_or(Refusal::UnknownBlockHash)?;
-    if let BlockRef::Name { block_height: Some(claimed), .. } = envelope.block
-        && claimed != block.height
-    {
-        return Err(Refusal::BlockHeightMismatch);
-    }
-
-    let merkle_root =
-        header.map(|header| header.merkle_root).or(block.merkle_root).ok_or(Refusal::MerkleRootUnavailable)?;
-    if envelope.proof.merkle_root != merkle_root {
-        return Err(Refusal::MerkleRootMismatch);
-    }
-    if raw.len() == 64 {
-        return Err(Refusal::InvalidMerklePath(Some(MerkleError::TransactionAsNode)));
-    }
-    let root = root_from_path(txid, &envelope.proof.path).map_err(|cause| Refusal::InvalidMerklePath(Some(cause)))?;
-    if root != merkle_root {
-        return Err(Refusal::InvalidMerklePath(None));
-    }
-
-    let confirmations = chain.tip_height().checked_sub(block.height).map_or(0, |above| above.saturating_add(1));
-    Ok(Verified { txid, block_hash, block_height: block.height, merkle_root, confirmations })
+    Checked::of(envelope)?.against(chain)
 }
 
 #[cfg(test)]

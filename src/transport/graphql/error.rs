@@ -18,6 +18,9 @@ pub(super) fn graphql(error: &Error) -> async_graphql::Error {
         if let Some(hint) = error.hint_text() {
             extensions.set("hint", hint);
         }
+        for (name, value) in error.details() {
+            extensions.set(*name, value.as_str());
+        }
     })
 }
 

@@ -18,7 +18,7 @@ use super::loaders::Loaders;
 use crate::coherence::Consistency;
 use crate::domain::caller::Caller;
 use crate::error::{Error, Kind};
-use crate::transport::answer::finish;
+use crate::transport::answer::{Hold, finish};
 use crate::transport::http::{Served, typed};
 
 pub(in crate::transport) fn routes() -> Router<Served> {
@@ -227,7 +227,7 @@ impl Media {
             Err(cause) => return crate::transport::rest::error::answer(&Error::internal(cause)),
         };
         if answer.is_ok() {
-            return finish(self.name(), bytes, caller, demand, None, None);
+            return finish(self.name(), bytes, caller, demand, Hold::Least, None);
         }
         (status, [(header::CONTENT_TYPE, self.name()), (header::CACHE_CONTROL, "no-store")], bytes).into_response()
     }
@@ -236,7 +236,7 @@ impl Media {
     fn data(self, data: &[u8], caller: Caller, demand: Consistency) -> Response {
         let rest: &[u8] = if caller.ledger().is_unverified() { br#","extensions":{"stale":true}}"# } else { b"}" };
         let bytes = [br#"{"data":"#, data, rest].concat();
-        finish(self.name(), bytes, caller, demand, None, None)
+        finish(self.name(), bytes, caller, demand, Hold::Least, None)
     }
 
     fn bad(self, message: &str) -> Response {

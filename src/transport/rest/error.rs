@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::error::{Error, Kind};
 
@@ -13,6 +13,17 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<&'a str>,
     message: &'a str,
+    #[serde(flatten)]
+    details: Details<'a>,
+}
+
+/// An error's own facts, beside what every error has.
+struct Details<'a>(&'a [(&'static str, String)]);
+
+impl Serialize for Details<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
 }
 
 /// Seconds after which a client may try again when a dependency was away.
@@ -23,6 +34,7 @@ pub(in crate::transport) fn answer(error: &Error) -> Response {
     let status = match error.kind() {
         Kind::Invalid => StatusCode::BAD_REQUEST,
         Kind::NotFound => StatusCode::NOT_FOUND,
+        Kind::Conflict => StatusCode::CONFLICT,
         Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Kind::Timeout => StatusCode::GATEWAY_TIMEOUT,
         Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -30,12 +42,22 @@ pub(in crate::transport) fn answer(error: &Error) -> Response {
     if error.kind() == Kind::Internal {
         tracing::error!(?error, "a fault of ours");
     }
-    answer_with(status, error.code(), error.message(), error.hint_text())
+    let body = Body {
+        error: error.code(),
+        hint: error.hint_text(),
+        message: error.message(),
+        details: Details(error.details()),
+    };
+    respond(status, body)
 }
 
 /// An answer that no error of the domain stands for.
 pub(in crate::transport) fn answer_with(status: StatusCode, code: &str, message: &str, hint: Option<&str>) -> Response {
-    let mut response = (status, Json(Body { error: code, hint, message })).into_response();
+    respond(status, Body { error: code, hint, message, details: Details(&[]) })
+}
+
+fn respond(status: StatusCode, body: Body<'_>) -> Response {
+    let mut response = (status, Json(body)).into_response();
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);

@@ -42,7 +42,7 @@ async fn stores(State(served): State<Served>) -> Response {
     let body = json!({
         "postgresql": word(health.postgresql.is_some()),
         "redis": redis,
-        "features": {"hybrid_db": true, "cache_aside": true, "redis_bundles": served.use_redis_bundles && health.has_redis},
+        "features": {"hybrid_db": true, "cache_aside": true, "redis_bundles": served.app.terms.use_redis_bundles && health.has_redis},
         "pool": {"size": health.pool.size, "idle": health.pool.idle, "max": health.pool.max},
         "feed": {"lag_ms": ms(health.feed_lag), "horizon": health.horizon},
         "latency_ms": {"postgresql": ms(health.postgresql), "redis": ms(health.redis)},

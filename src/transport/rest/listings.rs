@@ -1,6 +1,5 @@
 //! `/listings`: the catalogue as its first clients know it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use overlay_entity::ids::VersionId;
 use serde::Serialize;
 
 use super::error;
+use super::query;
 use super::reply::Reply;
 use crate::app::App;
 use crate::domain::assets::{Asset, Filter, NEWEST, Scope, check_text};
@@ -29,9 +29,6 @@ pub(in crate::transport) fn routes() -> Router<Served> {
 
 /// Highest offset: beyond it a cursor must be used, since an offset reads all it skips.
 const MAX_OFFSET: u32 = 100_000;
-
-/// Longest filter value, characters.
-const MAX_VALUE: usize = 500;
 
 const PARAMETERS: [&str; 9] =
     ["q", "datasetId", "producerId", "classification", "license", "limit", "offset", "cursor", "policyPreview"];
@@ -162,21 +159,7 @@ fn iso(time: DateTime<Utc>) -> String {
 
 /// Reads the query string. Every parameter is known, comes once, and is in range, or the answer names it.
 fn parse(query: &str) -> Result<(Filter, Request)> {
-    let mut given = BTreeMap::new();
-    for (name, value) in form_urlencoded(query) {
-        let Some(known) = PARAMETERS.iter().find(|p| **p == name) else {
-            let known = PARAMETERS.join(", ");
-            return Err(Error::invalid(format!("unknown parameter `{name}`; known are {known}")).hint(name));
-        };
-        if value.contains('\0') || value.chars().count() > MAX_VALUE && *known != "cursor" {
-            let message = format!("`{known}` must be at most {MAX_VALUE} characters, without NUL");
-            return Err(Error::invalid(message).hint(*known));
-        }
-        // An empty parameter is a form field that was left empty.
-        if !value.is_empty() && given.insert(*known, value).is_some() {
-            return Err(Error::invalid(format!("`{known}` may be given once")).hint(*known));
-        }
-    }
+    let given = query::read(query, &PARAMETERS)?;
     if given.contains_key("policyPreview") {
         let message = "`policyPreview` is not supported by this version; ask without it";
         return Err(Error::invalid(message).hint("policyPreview"));
@@ -194,29 +177,13 @@ fn parse(query: &str) -> Result<(Filter, Request)> {
         ..Filter::default()
     };
     // More than the limit is capped, as it always was.
-    let limit = number(&given, "limit", page::DEFAULT_LIMIT, 1, u32::MAX)?.min(page::MAX_LIMIT);
-    let offset = number(&given, "offset", 0, 0, MAX_OFFSET)?;
+    let limit = query::number(&given, "limit", 1, u32::MAX)?.unwrap_or(page::DEFAULT_LIMIT).min(page::MAX_LIMIT);
+    let offset = query::number(&given, "offset", 0, MAX_OFFSET)?.unwrap_or(0);
     let cursor = given.get("cursor").map(|c| Cursor::decode(c, &NEWEST, "cursor")).transpose()?;
     if cursor.is_some() && offset > 0 {
         return Err(Error::invalid("`offset` and `cursor` exclude each other").hint("offset"));
     }
     Ok((filter, Request { offset, cursor, ..Request::first(&NEWEST, limit) }))
-}
-
-fn number(given: &BTreeMap<&str, String>, name: &'static str, default: u32, min: u32, max: u32) -> Result<u32> {
-    let Some(text) = given.get(name) else { return Ok(default) };
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    // Digits too many for the type are a number all the same: the largest.
-    let value = digits.then(|| text.parse::<u32>().unwrap_or(u32::MAX));
-    value.filter(|v| (min..=max).contains(v)).ok_or_else(|| {
-        let form = if max == u32::MAX { format!("{min} or more") } else { format!("{min} to {max}") };
-        Error::invalid(format!("`{name}` must be a whole number, {form}")).hint(name)
-    })
-}
-
-/// `application/x-www-form-urlencoded`, as browsers write query strings; bytes that are not UTF-8 are replaced.
-fn form_urlencoded(query: &str) -> Vec<(String, String)> {
-    url::form_urlencoded::parse(query.as_bytes()).into_owned().collect()
 }
 
 #[cfg(test)]

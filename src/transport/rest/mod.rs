@@ -1,7 +1,9 @@
 //! The REST routes that existing clients use: field names, types and status codes are a promise.
 
+pub(super) mod bundle;
 pub(super) mod error;
 pub(super) mod health;
 pub(super) mod listings;
 pub(super) mod metrics;
+mod query;
 mod reply;

@@ -10,7 +10,7 @@ use super::error;
 use crate::coherence::Consistency;
 use crate::domain::caller::Caller;
 use crate::error::Error;
-use crate::transport::answer;
+use crate::transport::answer::{self, Hold};
 
 /// What a read answers with.
 pub(super) struct Reply<'a, T> {
@@ -30,7 +30,7 @@ impl<T: Serialize> Reply<'_, T> {
                 bytes,
                 caller,
                 Consistency::Bounded,
-                Some(self.max_age),
+                Hold::For(self.max_age),
                 self.last_modified,
             ),
             Err(cause) => error::answer(&Error::internal(cause)),

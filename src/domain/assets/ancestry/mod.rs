@@ -1,0 +1,59 @@
+//! The ancestry of a version, as the database has it: every version it was made from, and theirs, down to a depth.
+
+mod store;
+
+use overlay_entity::ids::VersionId;
+use serde::{Deserialize, Serialize};
+
+use crate::coherence::Tag;
+use crate::db::Db;
+use crate::domain::Document;
+use crate::error::{Error, Kind, Result};
+
+/// Most versions of an ancestry that is walked.
+pub const MAX_NODES: usize = 5_000;
+
+/// A version of an ancestry.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Ancestor {
+    /// The version.
+    pub version_id: VersionId,
+    /// Steps from the target, on the shortest way.
+    pub depth: u32,
+    /// The versions it was made from, by identifier, whether they are within the depth or not.
+    pub parents: Vec<VersionId>,
+    /// What was published; `None` for a parent that nobody has published.
+    pub published: Option<Published>,
+}
+
+/// What an ancestry tells of a published version.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Published {
+    /// Who published it.
+    pub producer_id: String,
+    /// Hash of the manifest, 64 hex digits.
+    pub manifest_hash: String,
+    /// The manifest.
+    pub manifest: Document,
+}
+
+/// The ancestry of `target` down to `depth`, the target first, then by depth and identifier; empty when it is not published.
+/// One statement. Ends on cycles, which only a writer that bypasses us can make.
+///
+/// # Errors
+/// `lineage-too-large` when there are more than [`MAX_NODES`]; else what the database answers.
+pub(super) async fn walk(db: &Db, target: VersionId, depth: u32) -> Result<Vec<Ancestor>> {
+    let nodes = store::walk(db, target, depth).await?;
+    if nodes.len() > MAX_NODES {
+        let message = format!("the ancestry has more than {MAX_NODES} versions: ask for less depth");
+        return Err(Error::new(Kind::Conflict, "lineage-too-large", message).hint("depth"));
+    }
+    let is_published = nodes.first().is_some_and(|node| node.published.is_some());
+    Ok(if is_published { nodes } else { Vec::new() })
+}
+
+/// What an ancestry depends on: its versions' rows and edges. The rows of those not published too: they may come.
+pub fn tags(nodes: &[Ancestor], target: VersionId) -> Vec<Tag> {
+    let tag = |id: &VersionId| Tag::new(format!("asset:{id}"));
+    std::iter::once(tag(&target)).chain(nodes.iter().map(|node| tag(&node.version_id))).collect()
+}

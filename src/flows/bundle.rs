@@ -1,0 +1,178 @@
+//! The bundle: an ancestry with every version's manifest and proof, for whoever wants to check it without us.
+//!
+//! What is cached (`bundle:<versionId>:<depth>`) is the structure: it changes with the ancestry and the declarations, not
+//! with the chain. Confirmations are computed at each answer, from the header mirror of that moment.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use overlay_entity::ids::VersionId;
+use serde::{Deserialize, Serialize};
+
+use crate::app::App;
+use crate::cache::{Cached, Key, Kind, Loaded};
+use crate::domain::assets::ancestry::{self, Ancestor, Published};
+use crate::domain::caller::Caller;
+use crate::domain::spv::{Declared, Flaw, Spv, Verified, View};
+use crate::error::{self, Error, Result};
+
+/// An ancestry with its manifests and declarations.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Structure {
+    /// The target first, then by depth and identifier.
+    pub nodes: Vec<Node>,
+}
+
+/// A version of the ancestry.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Node {
+    /// The version, its parents, and its manifest.
+    pub version: Ancestor,
+    /// What it declared on chain.
+    pub declared: Option<Declared>,
+}
+
+impl Cached for Structure {
+    const KIND: Kind = Kind::Bundle;
+
+    fn size(&self) -> usize {
+        let manifest = |p: &Published| 300 + p.manifest.text().len();
+        let node = |node: &Node| {
+            200 + 64 * node.version.parents.len()
+                + node.version.published.as_ref().map_or(0, manifest)
+                + node.declared.as_ref().map_or(0, Cached::size)
+        };
+        self.nodes.iter().map(node).sum()
+    }
+}
+
+impl Structure {
+    /// The target.
+    pub fn target(&self) -> Option<&Node> {
+        self.nodes.first()
+    }
+
+    /// `(child, parent)`, of versions that are both within the depth, in the order of the nodes.
+    pub fn edges(&self) -> Vec<(VersionId, VersionId)> {
+        let within: HashSet<VersionId> = self.nodes.iter().map(|node| node.version.version_id).collect();
+        let edges = |node: &Node| {
+            let child = node.version.version_id;
+            node.version.parents.iter().map(move |parent| (child, *parent)).collect::<Vec<_>>()
+        };
+        self.nodes.iter().flat_map(edges).filter(|(_, parent)| within.contains(parent)).collect()
+    }
+
+    /// The versions whose parents the depth leaves out, by depth and identifier. Empty when the ancestry is whole.
+    pub fn cut(&self) -> Vec<VersionId> {
+        let within: HashSet<VersionId> = self.nodes.iter().map(|node| node.version.version_id).collect();
+        let is_cut = |node: &&Node| node.version.parents.iter().any(|parent| !within.contains(parent));
+        self.nodes.iter().filter(is_cut).map(|node| node.version.version_id).collect()
+    }
+
+    /// The first version that was never published, or has no proof: then there is no bundle.
+    ///
+    /// # Errors
+    /// `incomplete-lineage` with the hint `missing-manifest:<id>` or `missing-envelope:<id>`.
+    pub fn complete(&self) -> Result<()> {
+        let missing = |what: &str, node: &Node| {
+            let id = node.version.version_id;
+            Error::new(error::Kind::Conflict, "incomplete-lineage", format!("an ancestor has no {what}: {id}"))
+                .hint(format!("missing-{what}:{id}"))
+        };
+        if let Some(node) = self.nodes.iter().find(|node| node.version.published.is_none()) {
+            return Err(missing("manifest", node));
+        }
+        let has_proof = |node: &Node| node.declared.as_ref().is_some_and(|d| d.proof != Err(Flaw::Unproven));
+        match self.nodes.iter().find(|node| !has_proof(node)) {
+            Some(node) => Err(missing("envelope", node)),
+            None => Ok(()),
+        }
+    }
+
+    /// The blocks that the proofs are about, as the best chain has them now.
+    ///
+    /// # Errors
+    /// `unavailable` or `timeout` when the database does not answer.
+    pub async fn view(&self, app: &App, caller: &Caller) -> Result<View> {
+        let hashes = self.nodes.iter().filter_map(|node| node.declared.as_ref()?.block_hash());
+        app.spv.view(caller, hashes).await
+    }
+}
+
+impl Node {
+    /// What the best chain makes of the version's proof.
+    ///
+    /// # Errors
+    /// The first flaw.
+    pub fn verified(&self, chain: &View) -> Result<Verified, Flaw> {
+        self.declared.as_ref().ok_or(Flaw::Unproven)?.against(chain)
+    }
+}
+
+/// A bundle in which every proof holds.
+#[derive(Debug)]
+pub struct Bundle {
+    /// The ancestry.
+    pub structure: Arc<Structure>,
+    /// What each node's proof proves, in the order of the nodes.
+    pub verified: Vec<Verified>,
+}
+
+/// The depth that is asked for, checked.
+///
+/// # Errors
+/// `bad-request` when it is above `BUNDLE_MAX_DEPTH`.
+pub fn depth(app: &App, asked: Option<u32>) -> Result<u32> {
+    let most = app.terms.bundle_max_depth;
+    let depth = asked.unwrap_or(most);
+    if depth > most {
+        return Err(Error::invalid(format!("`depth` must be a whole number, 0 to {most}")).hint("depth"));
+    }
+    Ok(depth)
+}
+
+/// The ancestry of `target` down to `depth` (which [`depth`] has checked); `None` when the target is not published.
+///
+/// # Errors
+/// `lineage-too-large`; `unavailable` or `timeout` when the database does not answer.
+pub async fn structure(app: &App, caller: &Caller, target: VersionId, depth: u32) -> Result<Option<Arc<Structure>>> {
+    let key = Key::new(format!("bundle:{target}:{depth}")).built_under(format!("cache:bundle:lock:{target}"));
+    let for_load = app.clone();
+    let load = move || {
+        let app = for_load.clone();
+        async move {
+            let versions = app.assets.ancestry(target, depth).await?;
+            let ids: Vec<VersionId> = versions.iter().map(|version| version.version_id).collect();
+            let mut declared = app.spv.declarations(&ids).await?;
+            let mut tags = ancestry::tags(&versions, target);
+            tags.extend(ids.iter().flat_map(Spv::tags_of));
+            let node = |version: Ancestor| Node { declared: declared.remove(&version.version_id), version };
+            let nodes: Vec<Node> = versions.into_iter().map(node).collect();
+            Ok(Loaded { value: (!nodes.is_empty()).then_some(Structure { nodes }), tags })
+        }
+    };
+    app.bundles.get(caller.ledger(), key, load).await
+}
+
+/// The bundle of `target` down to `depth` (which [`depth`] has checked).
+///
+/// # Errors
+/// `not-found`; `incomplete-lineage` and `lineage-too-large`; `invalid-envelope` with `versionId` and `reason` when a proof
+/// does not hold against the best chain; `unavailable` or `timeout` when the database does not answer.
+pub async fn bundle(app: &App, caller: &Caller, target: VersionId, depth: u32) -> Result<Bundle> {
+    let structure = structure(app, caller, target, depth).await?;
+    let structure = structure.ok_or_else(|| Error::not_found("no version of that id is published"))?;
+    structure.complete()?;
+    let chain = structure.view(app, caller).await?;
+    let verify = |node: &Node| {
+        node.verified(&chain).map_err(|flaw| {
+            let id = node.version.version_id;
+            let message = format!("the proof of {id} does not hold: {}", flaw.code());
+            Error::new(error::Kind::Conflict, "invalid-envelope", message)
+                .detail("versionId", id.to_string())
+                .detail("reason", flaw.code())
+        })
+    };
+    let verified = structure.nodes.iter().map(verify).collect::<Result<_>>()?;
+    Ok(Bundle { structure, verified })
+}
