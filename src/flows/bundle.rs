@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::cache::{Cached, Key, Kind, Loaded};
+pub use crate::domain::assets::ancestry::TOO_LARGE;
 use crate::domain::assets::ancestry::{self, Ancestor, Published};
 use crate::domain::caller::Caller;
 use crate::domain::spv::{Declared, Flaw, Spv, Verified, View};

@@ -4,4 +4,5 @@ pub mod bundle;
 pub mod health;
 pub mod import;
 pub mod listing;
+pub mod ready;
 pub mod seed;

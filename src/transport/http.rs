@@ -87,6 +87,7 @@ fn router(served: Served) -> Router {
     let reads = Router::new()
         .merge(rest::listings::routes())
         .merge(rest::bundle::routes())
+        .merge(rest::ready::routes())
         .merge(graphql::routes())
         .layer(middleware::from_fn_with_state(served.clone(), caller::attach));
     let layers = ServiceBuilder::new()
@@ -133,6 +134,8 @@ fn cors(http: &Http) -> CorsLayer {
             super::origin::X_CACHE,
             super::origin::CACHE_STATUS,
             HeaderName::from_static(caller::CONSISTENCY),
+            rest::bundle::COMPLETENESS,
+            rest::bundle::CUT_AT,
         ])
         .max_age(Duration::from_secs(3600))
 }

@@ -12,3 +12,4 @@ mod rest;
 mod schema;
 mod telemetry;
 mod transfer;
+mod trust;

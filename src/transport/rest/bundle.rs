@@ -26,10 +26,10 @@ pub(in crate::transport) fn routes() -> Router<Served> {
 const PARAMETERS: [&str; 2] = ["versionId", "depth"];
 
 /// `complete`, or `cut` when the depth leaves ancestors out: then no client may take the bundle for the whole ancestry.
-const COMPLETENESS: HeaderName = HeaderName::from_static("overlay-bundle");
+pub(in crate::transport) const COMPLETENESS: HeaderName = HeaderName::from_static("overlay-bundle");
 
 /// The versions whose parents are left out.
-const CUT_AT: HeaderName = HeaderName::from_static("overlay-bundle-cut-at");
+pub(in crate::transport) const CUT_AT: HeaderName = HeaderName::from_static("overlay-bundle-cut-at");
 
 /// Most versions named in a header; proxies refuse headers beyond a few kilobytes.
 const MOST_NAMED: usize = 30;

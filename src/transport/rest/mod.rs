@@ -6,4 +6,5 @@ pub(super) mod health;
 pub(super) mod listings;
 pub(super) mod metrics;
 mod query;
+pub(super) mod ready;
 mod reply;

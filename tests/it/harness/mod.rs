@@ -1,6 +1,7 @@
 //! The server under test: a database of its own, cloned from a migrated template; a listener of its own; everything
 //! removed afterwards, whether the test passed or not.
 
+pub(crate) mod chain;
 pub(crate) mod makers;
 pub(crate) mod node;
 mod proxy;

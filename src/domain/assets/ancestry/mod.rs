@@ -13,6 +13,9 @@ use crate::error::{Error, Kind, Result};
 /// Most versions of an ancestry that is walked.
 pub const MAX_NODES: usize = 5_000;
 
+/// The code of an ancestry beyond that.
+pub const TOO_LARGE: &str = "lineage-too-large";
+
 /// A version of an ancestry.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Ancestor {
@@ -46,7 +49,7 @@ pub(super) async fn walk(db: &Db, target: VersionId, depth: u32) -> Result<Vec<A
     let nodes = store::walk(db, target, depth).await?;
     if nodes.len() > MAX_NODES {
         let message = format!("the ancestry has more than {MAX_NODES} versions: ask for less depth");
-        return Err(Error::new(Kind::Conflict, "lineage-too-large", message).hint("depth"));
+        return Err(Error::new(Kind::Conflict, TOO_LARGE, message).hint("depth"));
     }
     let is_published = nodes.first().is_some_and(|node| node.published.is_some());
     Ok(if is_published { nodes } else { Vec::new() })

@@ -1,0 +1,5 @@
+//! Bundles and readiness: evidence that holds, and verdicts that follow what changes.
+
+mod ancestry;
+mod bundle;
+mod live;
