@@ -2,4 +2,5 @@
 
 mod ancestry;
 mod bundle;
+mod graphql;
 mod live;

@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use async_graphql::connection::{Connection, EmptyFields};
-use async_graphql::{Context, Enum, ID, InputObject, Object, Result};
+use async_graphql::{Context, ID, Object, Result};
 use chrono::{DateTime, Utc};
 
 use super::error::{Nullable, graphql, nullable};
+use super::inputs::{AssetFilter, AssetOrder};
 use super::loaders::Loaders;
 use super::page::{Arguments, connection, cost};
 use super::producers::ProducerNode;
 use super::receipts::ReceiptConnection;
 use super::relay::global_id;
 use super::scalars::{Bytes, Hex32, Json, Satoshis};
+use super::trust::{AdvisoryObject, DeclarationObject};
 use crate::domain::assets::{self, Asset, Filter, Scope};
 use crate::domain::page::{Order, Page, Request};
 use crate::error::Error;
@@ -163,6 +165,28 @@ impl AssetNode {
         nullable(found.map(|price| price.map(|p| Satoshis(p.satoshis))))
     }
 
+    /// Its declaration on chain; null when it was not declared.
+    #[graphql(complexity = "3 + child_complexity")]
+    async fn declaration(&self, ctx: &Context<'_>) -> Nullable<DeclarationObject> {
+        let found = ctx.data_unchecked::<Loaders>().proof(self.0.version_id).await;
+        nullable(found.map(|proven| proven.map(DeclarationObject)))
+    }
+
+    /// Confirmations of its declaration, now; 0 when it is not proven.
+    #[graphql(complexity = 3)]
+    async fn confirmations(&self, ctx: &Context<'_>) -> Nullable<u32> {
+        let found = ctx.data_unchecked::<Loaders>().proof(self.0.version_id).await;
+        nullable(found.map(|proven| Some(proven.map_or(0, |proven| proven.confirmations()))))
+    }
+
+    /// What is said about it or its producer and counts now.
+    #[graphql(complexity = "3 + 3 * child_complexity")]
+    async fn advisories(&self, ctx: &Context<'_>) -> Nullable<Vec<AdvisoryObject>> {
+        let loaders = ctx.data_unchecked::<Loaders>();
+        let found = loaders.advisories(self.0.version_id, self.0.producer_id.clone()).await;
+        nullable(found.map(|said| Some(said.into_iter().map(AdvisoryObject).collect())))
+    }
+
     /// Identifiers of all direct ancestors; some may not be published yet.
     #[graphql(complexity = 5)]
     async fn parent_ids(&self, ctx: &Context<'_>) -> Result<Vec<Hex32>> {
@@ -238,118 +262,6 @@ where
     let ids: Vec<_> = page.rows.iter().map(|row| row.id).collect();
     let mut found = loaders.assets(&ids).await?.into_iter();
     Ok(connection(request, page, extra, |_| found.next().flatten().map(AssetNode)))
-}
-
-/// How assets are ordered; equals by version id.
-#[derive(Enum, Clone, Copy, PartialEq, Eq)]
-pub(super) enum AssetOrder {
-    /// Last changed first.
-    UpdatedAtDesc,
-    /// Last changed last.
-    UpdatedAtAsc,
-    /// Made last first.
-    CreatedAtDesc,
-    /// Made first first.
-    CreatedAtAsc,
-    /// By name.
-    NameAsc,
-    /// By name, backwards.
-    NameDesc,
-}
-
-impl AssetOrder {
-    pub(super) fn order(self) -> &'static Order {
-        match self {
-            Self::UpdatedAtDesc => &assets::NEWEST,
-            Self::UpdatedAtAsc => &assets::OLDEST,
-            Self::CreatedAtDesc => &assets::CREATED_DESC,
-            Self::CreatedAtAsc => &assets::CREATED_ASC,
-            Self::NameAsc => &assets::NAME_ASC,
-            Self::NameDesc => &assets::NAME_DESC,
-        }
-    }
-}
-
-/// A condition on a text that is compared whole. `eq` and `in` exclude each other.
-#[derive(InputObject, Default)]
-struct TextIs {
-    /// Equal to this.
-    eq: Option<String>,
-    /// Equal to one of these, at most 100.
-    r#in: Option<Vec<String>>,
-}
-
-/// A condition on a name. The conditions given are joined with *and*.
-#[derive(InputObject, Default)]
-struct TextLike {
-    /// Equal to this.
-    eq: Option<String>,
-    /// Contains this, without regard to case.
-    contains: Option<String>,
-}
-
-/// What assets are narrowed to. Conditions on different fields are joined with *and*.
-#[derive(InputObject, Default)]
-pub(super) struct AssetFilter {
-    /// Name or description contain this text, without regard to case.
-    text: Option<String>,
-    /// The asset's name.
-    name: Option<TextLike>,
-    /// The dataset.
-    dataset_id: Option<TextIs>,
-    /// The producer.
-    producer_id: Option<TextIs>,
-    /// The classification.
-    classification: Option<TextIs>,
-    /// The licence.
-    license: Option<TextIs>,
-}
-
-/// Most values of an `in`.
-const MAX_IN: usize = 100;
-
-impl AssetFilter {
-    pub(super) fn filter(self) -> Result<Filter, Error> {
-        if let Some(text) = &self.text {
-            assets::check_text(text, "filter.text")?;
-        }
-        let name = self.name.unwrap_or_default();
-        if let Some(part) = &name.contains {
-            assets::check_text(part, "filter.name.contains")?;
-        }
-        Ok(Filter {
-            text: self.text,
-            name: name.eq.map(|eq| one(eq, "filter.name")).transpose()?,
-            name_contains: name.contains,
-            datasets: any(self.dataset_id, "filter.datasetId")?,
-            producers: any(self.producer_id, "filter.producerId")?,
-            classifications: any(self.classification, "filter.classification")?,
-            licenses: any(self.license, "filter.license")?,
-        })
-    }
-}
-
-fn one(value: String, name: &'static str) -> Result<String, Error> {
-    if value.contains('\0') || value.chars().count() > 500 {
-        return Err(Error::invalid(format!("`{name}` must be at most 500 characters, without NUL")).hint(name));
-    }
-    Ok(value)
-}
-
-fn any(condition: Option<TextIs>, name: &'static str) -> Result<Option<Vec<String>>, Error> {
-    let values = match condition {
-        None | Some(TextIs { eq: None, r#in: None }) => return Ok(None),
-        Some(TextIs { eq: Some(eq), r#in: None }) => vec![eq],
-        Some(TextIs { eq: None, r#in: Some(values) }) if values.len() <= MAX_IN => values,
-        Some(_) => {
-            let message = format!("`{name}` takes `eq` or `in` (at most {MAX_IN} values), not both");
-            return Err(Error::invalid(message).hint(name));
-        }
-    };
-    let mut values: Vec<String> = values.into_iter().map(|v| one(v, name)).collect::<Result<_, _>>()?;
-    values.sort_unstable();
-    values.dedup();
-    Ok(Some(values))
 }
 
 #[derive(Default)]

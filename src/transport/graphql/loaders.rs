@@ -15,6 +15,7 @@ use overlay_entity::ids::VersionId;
 
 use crate::app::App;
 use crate::domain::Document;
+use crate::domain::advisories::{Advisory, Target};
 use crate::domain::assets::{Asset, Filter, Parents, Scope};
 use crate::domain::caller::Caller;
 use crate::domain::page::{Page, Request};
@@ -22,6 +23,7 @@ use crate::domain::policies::Policy;
 use crate::domain::prices::{Price, Priced};
 use crate::domain::producers::Producer;
 use crate::domain::receipts::Receipt;
+use crate::domain::spv::{Declared, Flaw, Verified};
 use crate::error::{Error, Result};
 
 mod gather;
@@ -33,6 +35,19 @@ type PageKey = (Scope, Request);
 
 /// Whose receipts, and which page.
 type ReceiptsKey = (VersionId, Request);
+
+/// A declaration, and what the best chain makes of its proof now.
+pub(super) struct Proven {
+    pub(super) declared: Arc<Declared>,
+    pub(super) outcome: Result<Verified, Flaw>,
+}
+
+impl Proven {
+    /// Blocks from the proof's to the tip, both counted; 0 when it does not hold.
+    pub(super) fn confirmations(&self) -> u32 {
+        self.outcome.map_or(0, |verified| verified.confirmations)
+    }
+}
 
 type Answer<V> = Result<Option<Arc<V>>>;
 
@@ -57,6 +72,8 @@ pub(super) struct Loaders {
     receipts: Gather<String, Answer<Receipt>, Batch>,
     receipt_pages: Gather<ReceiptsKey, Answer<Page<String>>, Batch>,
     prices: Gather<Priced, Answer<Price>, Batch>,
+    proofs: Gather<VersionId, Answer<Proven>, Batch>,
+    advisories: Gather<Target, Answer<Vec<Advisory>>, Batch>,
 }
 
 // Boxed: a load's own state is kilobytes, and the executor would set as much aside, and move it, for every field of every
@@ -76,7 +93,9 @@ impl Loaders {
             policies: Gather::new(batch.clone()),
             receipts: Gather::new(batch.clone()),
             receipt_pages: Gather::new(batch.clone()),
-            prices: Gather::new(batch),
+            prices: Gather::new(batch.clone()),
+            proofs: Gather::new(batch.clone()),
+            advisories: Gather::new(batch),
         }
     }
 
@@ -135,6 +154,20 @@ impl Loaders {
 
     pub(super) fn price(&self, priced: Priced) -> BoxFuture<'_, Answer<Price>> {
         Box::pin(async move { load(&self.prices, priced).await })
+    }
+
+    /// A version's declaration, and what the best chain makes of it.
+    pub(super) fn proof(&self, id: VersionId) -> BoxFuture<'_, Answer<Proven>> {
+        Box::pin(async move { load(&self.proofs, id).await })
+    }
+
+    /// What is said about a version, and about its producer, the version's own first.
+    pub(super) fn advisories(&self, id: VersionId, producer: String) -> BoxFuture<'_, Result<Vec<Advisory>>> {
+        Box::pin(async move {
+            let targets = [Target::Version(id), Target::Producer(producer)];
+            let found = several(&self.advisories, &targets).await?;
+            Ok(found.iter().flatten().flat_map(|said| said.iter().cloned()).collect())
+        })
     }
 }
 
@@ -232,6 +265,27 @@ impl BatchFn<Priced, Answer<Price>> for Batch {
     async fn load(&mut self, keys: &[Priced]) -> HashMap<Priced, Answer<Price>> {
         let found = self.app.prices.of_one_unit(&self.caller, keys).await;
         answers(keys, found.map(|prices| prices.into_iter().map(Some).collect()))
+    }
+}
+
+impl BatchFn<VersionId, Answer<Proven>> for Batch {
+    /// One statement for the declarations, and one for the blocks they name.
+    async fn load(&mut self, keys: &[VersionId]) -> HashMap<VersionId, Answer<Proven>> {
+        let found = async {
+            let declared = self.app.spv.declared(&self.caller, keys).await?;
+            let blocks = declared.iter().flatten().filter_map(|declared| declared.block_hash());
+            let chain = self.app.spv.view(&self.caller, blocks).await?;
+            let proven = |declared: Arc<Declared>| Arc::new(Proven { outcome: declared.against(&chain), declared });
+            Ok(declared.into_iter().map(|declared| declared.map(proven)).collect())
+        };
+        answers(keys, found.await)
+    }
+}
+
+impl BatchFn<Target, Answer<Vec<Advisory>>> for Batch {
+    async fn load(&mut self, keys: &[Target]) -> HashMap<Target, Answer<Vec<Advisory>>> {
+        let found = self.app.advisories.about(&self.caller, keys, chrono::Utc::now()).await;
+        answers(keys, found.map(|said| said.into_iter().map(|said| Some(Arc::new(said))).collect()))
     }
 }
 

@@ -7,6 +7,7 @@ mod direct;
 mod documents;
 mod error;
 mod guard;
+mod inputs;
 mod loaders;
 mod page;
 mod policies;
@@ -15,6 +16,7 @@ mod receipts;
 mod relay;
 mod scalars;
 mod serve;
+mod trust;
 mod weigh;
 
 use async_graphql::{EmptyMutation, EmptySubscription, MergedObject};
@@ -30,6 +32,7 @@ pub struct Query(
     producers::ProducerQuery,
     policies::PolicyQuery,
     receipts::ReceiptQuery,
+    trust::TrustQuery,
 );
 
 /// The schema as it is executed.

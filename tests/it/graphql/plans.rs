@@ -70,6 +70,9 @@ async fn compared(app: &TestApp, query: &str, variables: &Value) -> bool {
 /// The types that plans know.
 const PLANNED: [&str; 3] = ["Asset", "Producer", "Receipt"];
 
+/// Fields that the general executor answers: they are about the present, and asked for one version at a time as a rule.
+const GENERAL: [&str; 3] = ["declaration", "confirmations", "advisories"];
+
 /// Some fields of a type. `None` for a type of which nothing can be selected any more.
 fn selection(types: &Types, on: &str, depth: usize, random: &mut Random) -> Option<String> {
     let fields: Vec<&Field> = types[on].iter().filter(|f| depth > 0 || !f.is_object).collect();
@@ -155,7 +158,7 @@ async fn every_field_of_the_types_that_plans_know_has_one() {
         let receipts = app.rows("select receipt_id from receipts order by receipt_id limit 1").await;
         let receipt = receipts.first().map_or("none", String::as_str);
         for on in PLANNED {
-            for field in &types[on] {
+            for field in types[on].iter().filter(|field| on != "Asset" || !GENERAL.contains(&field.name.as_str())) {
                 let inner = match &types.get(&field.of) {
                     Some(_) if field.of.ends_with("Connection") => {
                         " { __typename edges { cursor node { id __typename } __typename } pageInfo { hasNextPage \

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use futures_util::future::{BoxFuture, FutureExt};
 use overlay_entity::ids::VersionId;
 
-use super::super::assets::{AssetFilter, AssetOrder};
+use super::super::inputs::{AssetFilter, AssetOrder};
 use super::super::producers::ProducerOrder;
 use super::super::relay::{global_id, identifier};
 use super::super::scalars::Hex32;
