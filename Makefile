@@ -23,10 +23,11 @@ check: ## What CI checks besides the tests
 schema: ## Print schema.graphql anew
 	cargo run --quiet --locked -- schema > schema.graphql.new && mv schema.graphql.new schema.graphql
 
-bench: ## Time reads on the imported catalogue, cold and warm (needs `make run` once before)
+bench: ## Time reads on the imported catalogue, cold and warm, and over HTTP beside bare servers (needs `make run` once before)
 	scripts/bootstrap
 	cargo build --locked --profile fast
 	target/fast/overlay devstack --root .overlay -- cargo bench --locked --profile fast --bench reads
+	target/fast/overlay devstack --root .overlay -- cargo bench --locked --profile fast --bench http
 
 migrate: ## Bring the schema of the database up to date
 	cargo run --quiet --locked --profile fast -- migrate up

@@ -42,6 +42,8 @@ pub struct Http {
     pub timeout: Duration,
     /// How long a connection may lie still between requests.
     pub idle: Duration,
+    /// Whether everybody may write, as the developer.
+    pub dev_identity: bool,
     /// Browser origins that may read; empty for all.
     pub cors_origins: Vec<String>,
     /// One kept answer in so many is compared with PostgreSQL; 0 for none.
@@ -237,12 +239,17 @@ fn http(r: &mut Reader<'_>) -> Http {
     if !origins.iter().all(|o| parse::has_scheme(o, &["http", "https"])) {
         r.fault("CORS_ORIGINS");
     }
+    let dev_identity = r.flag("DEV_IDENTITY");
+    if dev_identity && !host.is_loopback() {
+        r.fault_because("DEV_IDENTITY", "may be true only where OVERLAY_HOST is a loopback address".into());
+    }
     Http {
         listen: SocketAddr::new(host, r.number("OVERLAY_PORT", 0, 65_535)),
         port_is_set,
         body_limit: r.size("BODY_SIZE_LIMIT", 64 << 20),
         timeout: r.ms("REQUEST_TIMEOUT_MS", 100, 600_000),
         idle: r.ms("IDLE_TIMEOUT_MS", 100, 3_600_000),
+        dev_identity,
         cors_origins: origins,
         audit_every: r.number("AUDIT_EVERY", 0, 1_000_000_000),
         consistency: match r.choice("CONSISTENCY_DEFAULT", &["bounded", "strong"]) {

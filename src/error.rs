@@ -13,10 +13,18 @@ use std::sync::Arc;
 pub enum Kind {
     /// The request is wrong; sending it again will not help.
     Invalid,
+    /// The request does not say who asks, and must.
+    Unauthenticated,
     /// The thing asked for does not exist.
     NotFound,
     /// The request is right, but what is stored does not allow it now.
     Conflict,
+    /// The body is larger than is read.
+    PayloadTooLarge,
+    /// The body is of a type that is not read.
+    UnsupportedMediaType,
+    /// The request can be read, but what it holds breaks a rule.
+    Unprocessable,
     /// A dependency is unreachable or overloaded; try again later.
     Unavailable,
     /// The request took too long.

@@ -226,6 +226,9 @@ async fn serve(config: &Config, stores: &Stores, seed_if_empty: bool, import: Op
     };
     let place = if stores.has_private_database() { "private, under .overlay/" } else { "as PG_URL says" };
     tracing::info!("PostgreSQL: {place}; cache: {redis}");
+    if config.http.dev_identity {
+        tracing::warn!("DEV_IDENTITY IS ON: whoever reaches this server may write, without proving who it is");
+    }
     tracing::info!("listening on http://{} (GraphiQL at /, catalogue at /listings, health at /health)", server.address);
     let background = import.map(|file| {
         let database = stores.database.clone();

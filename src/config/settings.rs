@@ -80,6 +80,12 @@ pub const SETTINGS: &[Setting] = &[
         "one kept answer in so many is compared with PostgreSQL; 0 for none",
     ),
     setting("CONSISTENCY_DEFAULT", "bounded", "bounded or strong", "what a request without Overlay-Consistency gets"),
+    setting(
+        "DEV_IDENTITY",
+        "false",
+        "true or false",
+        "whether everybody who reaches the server may write; for development alone (`make run` sets it)",
+    ),
     setting("OVERLAY_HOST", "127.0.0.1", "an IP address", "address to listen on"),
     setting("OVERLAY_PORT", "8788", "0 to 65535", "port to listen on; PORT is read when this is not set"),
     setting("BODY_SIZE_LIMIT", "256kb", "a size such as 262144, 256kb or 1mb, at most 64mb", "largest request body"),

@@ -4,12 +4,21 @@ use std::sync::Arc;
 
 use crate::cache::Ledger;
 use crate::coherence::Consistency;
+use crate::error::{Error, Kind, Result};
 
 /// One request's standing. Every verb takes it first.
 #[derive(Debug, Clone, Default)]
 pub struct Caller {
     ledger: Arc<Ledger>,
     consistency: Consistency,
+    identity: Option<Identity>,
+}
+
+/// Who asks, where that is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Identity {
+    /// Whoever reaches a server that is being developed with: may do everything.
+    Developer,
 }
 
 impl Caller {
@@ -32,6 +41,27 @@ impl Caller {
     #[must_use]
     pub fn with(self, consistency: Consistency) -> Self {
         Self { consistency, ..self }
+    }
+
+    /// The same caller, known as `identity`.
+    #[must_use]
+    pub fn known_as(self, identity: Identity) -> Self {
+        Self { identity: Some(identity), ..self }
+    }
+
+    /// Whether the caller may change something.
+    ///
+    /// # Errors
+    /// `identity-required` when nobody knows who asks.
+    pub fn may_write(&self) -> Result<()> {
+        match self.identity {
+            Some(Identity::Developer) => Ok(()),
+            None => Err(Error::new(
+                Kind::Unauthenticated,
+                "identity-required",
+                "writes need an identity; a server for development takes everybody's with DEV_IDENTITY=true",
+            )),
+        }
     }
 
     /// How fresh the caller's reads were asked to be.

@@ -4,5 +4,6 @@ pub mod bundle;
 pub mod health;
 pub mod import;
 pub mod listing;
+pub mod publish;
 pub mod ready;
 pub mod seed;

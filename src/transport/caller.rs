@@ -7,7 +7,7 @@ use axum::response::Response;
 
 use super::http::Served;
 use crate::coherence::Consistency;
-use crate::domain::caller::Caller;
+use crate::domain::caller::{Caller, Identity};
 use crate::error::{Error, Result};
 
 /// The header that asks for freshness.
@@ -38,6 +38,7 @@ pub(super) async fn attach(State(served): State<Served>, mut request: Request, n
         Some(As(caller)) => caller,
         None => Caller::reading(wanted),
     };
+    let caller = if served.http.dev_identity { caller.known_as(Identity::Developer) } else { caller };
     request.extensions_mut().insert(caller);
     next.run(request).await
 }

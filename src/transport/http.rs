@@ -88,6 +88,7 @@ fn router(served: Served) -> Router {
         .merge(rest::listings::routes())
         .merge(rest::bundle::routes())
         .merge(rest::ready::routes())
+        .merge(rest::submit::routes())
         .merge(graphql::routes())
         .layer(middleware::from_fn_with_state(served.clone(), caller::attach));
     let layers = ServiceBuilder::new()

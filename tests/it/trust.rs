@@ -4,3 +4,4 @@ mod ancestry;
 mod bundle;
 mod graphql;
 mod live;
+mod submit;

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::app::App;
-use crate::db::Db;
+use crate::db::{Db, Tx};
 use crate::domain::assets::manifest::{self, Published};
 use crate::domain::producers;
 use crate::error::{Error, Result};
@@ -209,6 +209,15 @@ impl State<'_> {
         let json = serde_json::to_string(&reject).map_err(Error::internal)?;
         writeln!(self.rejects, "{json}").map_err(write_failed)
     }
+}
+
+/// Publishes one checked manifest as part of a transaction; whether it was not known before.
+///
+/// # Errors
+/// What the database answers.
+pub(crate) async fn publish(tx: &Tx, manifest: &Value, published: Published) -> Result<bool> {
+    let checked = [Checked { line: 0, text: Vec::new(), published, manifest: manifest.clone() }];
+    Ok(store::insert(tx, store::Rows::of(&checked, producers::id_of_key)).await? > 0)
 }
 
 /// Publishes manifests that are part of the program.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use sea_orm::{FromQueryResult, Value};
 
 use super::Checked;
-use crate::db::Db;
+use crate::db::{Db, Tx};
 use crate::error::{Error, Result};
 
 const LINES_DONE: &str = "select lines_done from public.import_progress where source = $1";
@@ -130,22 +130,24 @@ pub(super) async fn forget(db: &Db, source: &str) -> Result<()> {
     Ok(())
 }
 
+/// Inserts what is not there yet; answers how many versions are new.
+pub(super) async fn insert(tx: &Tx, rows: Rows) -> Result<u64> {
+    let producers = rows.producers.into_iter().map(Value::from).collect();
+    tx.execute("import.producers", PRODUCERS, producers).await?;
+    let mut assets: Vec<Value> = rows.texts.into_iter().map(Value::from).collect();
+    assets.push(rows.sizes.into());
+    assets.extend(rows.documents.into_iter().map(Value::from));
+    let added = tx.execute("import.assets", ASSETS, assets).await?;
+    tx.execute("import.parents", PARENTS, vec![rows.children.into(), rows.parents.into()]).await?;
+    Ok(added)
+}
+
 /// Applies a batch and its note in one transaction; answers how many versions are new.
 pub(super) async fn apply(db: &Db, rows: Rows, note: Note) -> Result<u64> {
     let (added, _) = db
         .transact("import.batch", |tx| {
             Box::pin(async move {
-                let mut added = 0;
-                if !rows.sizes.is_empty() {
-                    let producers = rows.producers.into_iter().map(Value::from).collect();
-                    tx.execute("import.producers", PRODUCERS, producers).await?;
-                    let mut assets: Vec<Value> = rows.texts.into_iter().map(Value::from).collect();
-                    assets.push(rows.sizes.into());
-                    assets.extend(rows.documents.into_iter().map(Value::from));
-                    added = tx.execute("import.assets", ASSETS, assets).await?;
-                    let parents = vec![rows.children.into(), rows.parents.into()];
-                    tx.execute("import.parents", PARENTS, parents).await?;
-                }
+                let added = if rows.sizes.is_empty() { 0 } else { insert(tx, rows).await? };
                 if let Some(source) = note.source {
                     let count = |n: u64| i64::try_from(n).map_err(Error::internal);
                     let values = vec![

@@ -1,5 +1,6 @@
 //! The REST routes that existing clients use: field names, types and status codes are a promise.
 
+mod body;
 pub(super) mod bundle;
 pub(super) mod error;
 pub(super) mod health;
@@ -8,3 +9,4 @@ pub(super) mod metrics;
 mod query;
 pub(super) mod ready;
 mod reply;
+pub(super) mod submit;

@@ -40,27 +40,12 @@ impl Chain {
         let coinbase = sha256d(format!("coinbase {} {}", self.height, self.salt).as_bytes());
         let txs: Vec<Transaction> = versions.iter().map(|id| declaring(id)).collect();
         let txids: Vec<Hash32> = std::iter::once(coinbase).chain(txs.iter().map(Transaction::txid)).collect();
-        let root = merkle_root(&txids).expect("leaves");
-        let (prev_hash, nonce) = (self.tip, self.salt);
-        let header = Header { version: 1, prev_hash, merkle_root: root, time: 1, bits: 0x207f_ffff, nonce };
-        (self.tip, self.height) = (header.hash(), self.height + 1);
-        let raw = encode_hex(&header.to_bytes());
+        let header = self.header(&txids);
+        self.put(app, &header).await;
         let (hash, height) = (self.tip.to_string(), self.height);
-        app.sql(&format!(
-            "insert into block_headers (hash, height, prev_hash, merkle_root, raw, on_best_chain) \
-             values ('{hash}', {height}, '{prev_hash}', '{root}', '\\x{raw}', true)"
-        ))
-        .await;
         let row = |(index, (id, tx)): (usize, (&String, &Transaction))| {
             let (txid, raw_tx) = (txids[index + 1], encode_hex(&tx.to_bytes()));
-            let path = merkle_path(&txids, index + 1).expect("a leaf");
-            let envelope = json!(Envelope {
-                raw_tx: raw_tx.clone(),
-                txid: Some(txid),
-                proof: Proof { txid, merkle_root: root, path },
-                block: BlockRef::Header { block_header: raw.clone() },
-            });
-            let envelope = literal(&envelope.to_string());
+            let envelope = literal(&json!(envelope(tx, &txids, index + 1, &header)).to_string());
             format!("('{id}', '{txid}', 0, 'DLM1', '{raw_tx}', {envelope}, '{hash}', {height})")
         };
         let rows: Vec<String> = versions.iter().zip(&txs).enumerate().map(row).collect();
@@ -74,6 +59,35 @@ impl Chain {
             .await;
         }
         hash
+    }
+
+    /// Puts a block with one transaction on top; answers its envelope, which is stored nowhere.
+    pub(crate) async fn proof_of(&mut self, app: &TestApp, tx: &Transaction) -> serde_json::Value {
+        self.salt += 1;
+        let coinbase = sha256d(format!("coinbase {} {}", self.height, self.salt).as_bytes());
+        let txids = [coinbase, tx.txid()];
+        let header = self.header(&txids);
+        self.put(app, &header).await;
+        app.caught_up().await;
+        json!(envelope(tx, &txids, 1, &header))
+    }
+
+    /// The header of a block with these transactions on top.
+    fn header(&self, txids: &[Hash32]) -> Header {
+        let merkle_root = merkle_root(txids).expect("leaves");
+        Header { version: 1, prev_hash: self.tip, merkle_root, time: 1, bits: 0x207f_ffff, nonce: self.salt }
+    }
+
+    /// Makes it the tip.
+    async fn put(&mut self, app: &TestApp, header: &Header) {
+        (self.tip, self.height) = (header.hash(), self.height + 1);
+        let (hash, height, raw) = (self.tip, self.height, encode_hex(&header.to_bytes()));
+        let Header { prev_hash, merkle_root, .. } = header;
+        app.sql(&format!(
+            "insert into block_headers (hash, height, prev_hash, merkle_root, raw, on_best_chain) \
+             values ('{hash}', {height}, '{prev_hash}', '{merkle_root}', '\\x{raw}', true)"
+        ))
+        .await;
     }
 
     /// Takes the last `depth` blocks off the best chain; answers what puts them on again.
@@ -107,6 +121,17 @@ impl Chain {
             tip = self.tip
         ))
         .await;
+    }
+}
+
+/// The proof of the transaction at `index` of a block.
+fn envelope(tx: &Transaction, txids: &[Hash32], index: usize, header: &Header) -> Envelope {
+    let (txid, path) = (txids[index], merkle_path(txids, index).expect("a leaf"));
+    Envelope {
+        raw_tx: encode_hex(&tx.to_bytes()),
+        txid: Some(txid),
+        proof: Proof { txid, merkle_root: header.merkle_root, path },
+        block: BlockRef::Header { block_header: encode_hex(&header.to_bytes()) },
     }
 }
 

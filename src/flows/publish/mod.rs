@@ -1,0 +1,157 @@
+//! Publishing: a manifest, the transaction that declares it, and its proof if there is one, all in one transaction.
+//!
+//! Everything is checked before anything is written. Publishing the same again changes nothing and answers the same; what
+//! was published without a proof gets one by being published again with it, or by [`attach`].
+
+mod store;
+
+use overlay_entity::ids::VersionId;
+use serde_json::Value;
+
+use super::import;
+use crate::app::App;
+use crate::coherence::Token;
+use crate::domain::assets::manifest;
+use crate::domain::caller::Caller;
+use crate::domain::spv::declared::check;
+use crate::domain::spv::{Declaration, DeclarationKind, Envelope, Flaw, Hash32, Transaction, Verified, encode_hex};
+use crate::error::{Error, Kind, Result};
+
+/// What is handed in.
+#[derive(Debug)]
+pub struct Submission {
+    /// The declaring transaction.
+    pub raw_tx: Vec<u8>,
+    /// The manifest.
+    pub manifest: Value,
+    /// Its proof.
+    pub envelope: Option<Envelope>,
+}
+
+/// What was published.
+#[derive(Debug)]
+pub struct Published {
+    /// The version.
+    pub version_id: VersionId,
+    /// The declaring transaction.
+    pub txid: Hash32,
+    /// What it declares.
+    pub kind: DeclarationKind,
+    /// Index of the declaring output; 0 when nothing is declared.
+    pub vout: u32,
+    /// Whether the version was not known before.
+    pub is_new: bool,
+    /// Names the write for reads elsewhere.
+    pub token: Token,
+}
+
+/// Codes of what is refused.
+const NOT_PROVEN: &str = "spv-verification-failed";
+const OTHER_MANIFEST: &str = "onchain-mh-mismatch";
+const OTHER_ID: &str = "versionid-mismatch";
+
+/// A declaration as it is written.
+struct Row {
+    version_id: VersionId,
+    txid: Hash32,
+    vout: u32,
+    kind: DeclarationKind,
+    raw_tx: String,
+    /// The envelope's JSON, and what it proves.
+    proof: Option<(Value, Verified)>,
+}
+
+/// Publishes a version.
+///
+/// # Errors
+/// `identity-required`; `invalid-manifest` with the faults; `versionid-mismatch`; `bad-request` for bytes that are no
+/// transaction; `onchain-mh-mismatch` when the transaction declares another manifest; `spv-verification-failed` with the
+/// `reason`; `already-declared` when the version has another transaction, or the transaction another version; what the
+/// database answers. Nothing is then changed.
+pub async fn publish(app: &App, caller: &Caller, submission: Submission) -> Result<Published> {
+    caller.may_write()?;
+    let published = manifest::check(&submission.manifest).map_err(|faults| refused(&faults))?;
+    let version_id = published.version_id;
+    let tx = Transaction::parse(&submission.raw_tx)
+        .map_err(|cause| Error::invalid(format!("`rawTx` is no transaction: {cause}")).hint("rawTx"))?;
+    let vout = declared_output(&tx, version_id)?;
+    let proof = match submission.envelope {
+        Some(envelope) => Some(proven(app, caller, version_id, tx.txid(), envelope).await?),
+        None => None,
+    };
+    let (txid, kind, raw_tx) = (tx.txid(), DeclarationKind::of(&tx), encode_hex(&submission.raw_tx));
+    let row = Row { version_id, txid, vout, kind, raw_tx, proof };
+    let (is_new, token) = app
+        .write("publish", move |tx| {
+            Box::pin(async move {
+                let is_new = import::publish(tx, &submission.manifest, published).await?;
+                store::declare(tx, &row).await?;
+                Ok(is_new)
+            })
+        })
+        .await?;
+    Ok(Published { version_id, txid, kind, vout, is_new, token })
+}
+
+/// Puts a proof to a version that was declared before; answers what it proves. A version has one proof: a later one takes
+/// the place of an earlier one, which a reorg may have made worthless.
+///
+/// # Errors
+/// `identity-required`; `not-found` when the version is not declared; `spv-verification-failed` with the `reason`; what the
+/// database answers. Nothing is then changed.
+pub async fn attach(
+    app: &App, caller: &Caller, version_id: VersionId, envelope: Envelope,
+) -> Result<(Verified, Token)> {
+    caller.may_write()?;
+    let declared = app.spv.declarations(&[version_id]).await?.remove(&version_id);
+    let declared = declared.ok_or_else(|| Error::not_found("no version of that id is declared"))?;
+    let proof = proven(app, caller, version_id, declared.txid, envelope).await?;
+    let verified = proof.1;
+    let ((), token) =
+        app.write("attach", move |tx| Box::pin(async move { store::attach(tx, version_id, &proof).await })).await?;
+    Ok((verified, token))
+}
+
+/// The output that declares `version_id`. A transaction that declares nothing may be published with, but proves nothing; one
+/// that declares something else may not.
+fn declared_output(tx: &Transaction, version_id: VersionId) -> Result<u32> {
+    let other = |message: String| Error::new(Kind::Conflict, OTHER_MANIFEST, message);
+    match Declaration::find(tx) {
+        Ok(None) => Ok(0),
+        Ok(Some((vout, declaration))) if declaration.manifest_hash == *version_id.as_bytes() => Ok(vout),
+        Ok(Some((_, declaration))) => {
+            let declared = VersionId::from_bytes(declaration.manifest_hash);
+            Err(other(format!("the transaction declares {declared}, the manifest's hash is {version_id}")))
+        }
+        Err(cause) => Err(other(format!("the transaction's declaration cannot be read: {cause}"))),
+    }
+}
+
+/// The envelope as it is stored, and what it proves against the best chain of this moment.
+async fn proven(
+    app: &App, caller: &Caller, version_id: VersionId, txid: Hash32, envelope: Envelope,
+) -> Result<(Value, Verified)> {
+    let refused = |flaw: Flaw| {
+        Error::new(Kind::Conflict, NOT_PROVEN, format!("the proof does not hold: {}", flaw.code()))
+            .hint(flaw.code())
+            .detail("reason", flaw.code())
+    };
+    let (_, checked) = check(version_id, txid, &envelope).map_err(refused)?;
+    let chain = app.spv.view(caller, [checked.block_hash]).await?;
+    let verified = checked.against(&chain).map_err(|refusal| refused(Flaw::Refused(refusal)))?;
+    Ok((serde_json::to_value(&envelope).map_err(Error::internal)?, verified))
+}
+
+/// Most faults of a manifest that are told.
+const MOST_TOLD: usize = 20;
+
+fn refused(faults: &[manifest::Fault]) -> Error {
+    if let [fault] = faults
+        && fault.pointer == "/versionId"
+    {
+        return Error::new(Kind::Conflict, OTHER_ID, fault.to_string()).hint("versionId");
+    }
+    let told: Vec<String> = faults.iter().take(MOST_TOLD).map(ToString::to_string).collect();
+    let error = Error::new(Kind::Unprocessable, "invalid-manifest", told.join("; "));
+    faults.first().map_or(error.clone(), |fault| error.hint(fault.pointer.clone()))
+}

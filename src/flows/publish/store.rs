@@ -1,0 +1,60 @@
+//! The declaration's SQL.
+
+use overlay_entity::ids::VersionId;
+use sea_orm::FromQueryResult;
+use serde_json::Value;
+
+use super::Row;
+use crate::db::Tx;
+use crate::domain::spv::Verified;
+use crate::error::{Error, Kind, Result};
+
+/// Asked once the row is there, ours or somebody else's: who declares the same at a time has then been waited for.
+const OTHERS: &str = "select version_id, txid from public.declarations where version_id = $1 or txid = $2";
+
+const DECLARE: &str = "\
+    insert into public.declarations (version_id, txid, vout, kind, raw_tx) values ($1, $2, $3, $4, $5) \
+    on conflict do nothing";
+
+const ATTACH: &str = "\
+    update public.declarations set envelope = $2, block_hash = $3, block_height = $4, updated_at = now() \
+    where version_id = $1 and envelope is distinct from $2";
+
+/// When and where a proof was verified; never how deep.
+const VERIFIED: &str = "\
+    insert into public.bundle_audit (version_id, block_hash, block_height) values ($1, $2, $3) \
+    on conflict (version_id, block_hash) do update set reorged = false where bundle_audit.reorged";
+
+#[derive(FromQueryResult)]
+struct Other {
+    version_id: String,
+    txid: String,
+}
+
+/// Writes a declaration, and its proof if it has one. What is there already stays as it is.
+pub(super) async fn declare(tx: &Tx, row: &Row) -> Result<()> {
+    let (id, txid) = (row.version_id.to_string(), row.txid.to_string());
+    let vout = i32::try_from(row.vout).map_err(Error::internal)?;
+    let values =
+        vec![id.clone().into(), txid.clone().into(), vout.into(), row.kind.as_str().into(), row.raw_tx.clone().into()];
+    tx.execute("publish.declare", DECLARE, values).await?;
+    let others: Vec<Other> = tx.all("publish.others", OTHERS, vec![id.clone().into(), txid.clone().into()]).await?;
+    if let Some(other) = others.iter().find(|other| other.version_id != id || other.txid != txid) {
+        let message = format!("version {} is declared by transaction {} already", other.version_id, other.txid);
+        return Err(Error::new(Kind::Conflict, "already-declared", message).hint("rawTx"));
+    }
+    match &row.proof {
+        Some(proof) => attach(tx, row.version_id, proof).await,
+        None => Ok(()),
+    }
+}
+
+/// Puts a proof to a declaration.
+pub(super) async fn attach(tx: &Tx, version_id: VersionId, (envelope, verified): &(Value, Verified)) -> Result<()> {
+    let (id, hash) = (version_id.to_string(), verified.block_hash.to_string());
+    let height = i32::try_from(verified.block_height).map_err(Error::internal)?;
+    let values = vec![id.clone().into(), envelope.clone().into(), hash.clone().into(), height.into()];
+    tx.execute("publish.attach", ATTACH, values).await?;
+    tx.execute("publish.verified", VERIFIED, vec![id.into(), hash.into(), height.into()]).await?;
+    Ok(())
+}

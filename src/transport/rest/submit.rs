@@ -1,0 +1,98 @@
+//! `POST /submit`: publishing, as its first clients do it.
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use overlay_entity::ids::VersionId;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::body;
+use super::error;
+use crate::domain::caller::Caller;
+use crate::domain::spv::{Envelope, Hash32, decode_hex};
+use crate::error::{Error, Result};
+use crate::flows::publish::{self, Published, Submission};
+use crate::transport::caller::CONSISTENCY;
+use crate::transport::http::Served;
+
+pub(in crate::transport) fn routes() -> Router<Served> {
+    Router::new().route("/submit", post(submit))
+}
+
+/// Most topics, and the longest, characters.
+const MAX_TOPICS: usize = 100;
+const MAX_TOPIC: usize = 200;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Body {
+    raw_tx: String,
+    manifest: Value,
+    #[serde(default)]
+    suggested_envelope: Option<Value>,
+    #[serde(default)]
+    topics: Vec<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    status: &'static str,
+    txid: Hash32,
+    version_id: VersionId,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    vout: u32,
+    topics: Vec<String>,
+}
+
+async fn submit(
+    State(served): State<Served>, Extension(caller): Extension<Caller>, headers: HeaderMap,
+    bytes: std::result::Result<Bytes, BytesRejection>,
+) -> Response {
+    let outcome = async {
+        // Before anything is read: whoever may not write learns nothing about what would be wrong.
+        caller.may_write()?;
+        let (submission, topics) = read(&headers, bytes)?;
+        Ok((publish::publish(&served.app, &caller, submission).await?, topics))
+    };
+    match outcome.await {
+        Ok((published, topics)) => answer(&published, topics),
+        Err(error) => error::answer(&error),
+    }
+}
+
+fn read(headers: &HeaderMap, bytes: std::result::Result<Bytes, BytesRejection>) -> Result<(Submission, Vec<String>)> {
+    let Body { raw_tx, manifest, suggested_envelope, topics } = body::json(headers, bytes)?;
+    if topics.len() > MAX_TOPICS || topics.iter().any(|topic| topic.chars().count() > MAX_TOPIC) {
+        let message = format!("`topics` are at most {MAX_TOPICS}, of at most {MAX_TOPIC} characters each");
+        return Err(Error::invalid(message).hint("topics"));
+    }
+    let raw_tx = decode_hex(&raw_tx).map_err(|cause| Error::invalid(format!("`rawTx`: {cause}")).hint("rawTx"))?;
+    let envelope = suggested_envelope.map(|envelope| {
+        serde_json::from_value::<Envelope>(envelope)
+            .map_err(|cause| Error::invalid(format!("`suggestedEnvelope`: {cause}")).hint("suggestedEnvelope"))
+    });
+    Ok((Submission { raw_tx, manifest, envelope: envelope.transpose()? }, topics))
+}
+
+fn answer(published: &Published, topics: Vec<String>) -> Response {
+    let body = Answer {
+        status: "success",
+        txid: published.txid,
+        version_id: published.version_id,
+        kind: published.kind.as_str(),
+        vout: published.vout,
+        topics,
+    };
+    let mut response = ([(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(body)).into_response();
+    if let Ok(token) = HeaderValue::try_from(published.token.to_string()) {
+        response.headers_mut().insert(HeaderName::from_static(CONSISTENCY), token);
+    }
+    response
+}
