@@ -16,8 +16,12 @@ use crate::coherence::Consistency;
 use crate::config::Http;
 
 /// Routes whose answers are kept, with the path they begin with.
-pub(super) const ROUTES: [(&str, &str); 3] =
-    [("/graphql", "/graphql"), ("/listings", "/listings"), ("/listings/{version_id}", "/listings/")];
+pub(super) const ROUTES: [(&str, &str); 4] = [
+    ("/graphql", "/graphql"),
+    ("/listings", "/listings"),
+    ("/listings/{version_id}", "/listings/"),
+    ("/bundle", "/bundle"),
+];
 
 /// Headers that decide.
 #[derive(Clone, Copy)]
