@@ -1,5 +1,8 @@
 //! Policies: rules a consumer may hold an ancestry against.
 
+pub mod document;
+pub mod evaluate;
+pub mod facts;
 mod store;
 
 use std::sync::Arc;
