@@ -4,6 +4,8 @@ pub mod bundle;
 pub mod health;
 pub mod import;
 pub mod listing;
+pub mod policies;
+pub mod policy;
 pub mod publish;
 pub mod ready;
 pub mod seed;

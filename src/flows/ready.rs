@@ -10,11 +10,13 @@ use chrono::{DateTime, Utc};
 use overlay_entity::ids::VersionId;
 
 use super::bundle::{self, Structure};
+use super::policy;
 use crate::app::App;
 use crate::domain::advisories::{Advisory, Severity, Target};
 use crate::domain::caller::Caller;
+use crate::domain::policies::evaluate::{Decision, Evaluation};
 use crate::domain::spv::{Flaw, Verified, View};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 
 /// Most blockers that are named.
 const MOST_NAMED: usize = 100;
@@ -24,8 +26,8 @@ const MOST_NAMED: usize = 100;
 pub struct Blocker {
     /// Where in the ancestry.
     pub version_id: VersionId,
-    /// `not-found`, `lineage-too-deep`, `lineage-too-large`, `missing-manifest`, `recalled`, `missing-envelope`, or why the
-    /// proof is refused. Stable.
+    /// `not-found`, `lineage-too-deep`, `lineage-too-large`, `missing-manifest`, `recalled`, `missing-envelope`, why the
+    /// proof is refused, or `policy-block`. Stable.
     pub reason: &'static str,
 }
 
@@ -36,6 +38,19 @@ pub struct Readiness {
     pub blockers: Vec<Blocker>,
     /// Confirmations of the least confirmed version, 0 when one is not proven; `None` when the ancestry is not known whole.
     pub confirmations: Option<u32>,
+    /// What the policy says, if one was given and the ancestry is known whole.
+    pub policy: Option<Evaluation>,
+}
+
+/// What is asked for.
+#[derive(Debug)]
+pub struct Asked {
+    /// The version.
+    pub target: VersionId,
+    /// Confirmations that are needed: more than `POLICY_MIN_CONFS` may be asked for, not fewer.
+    pub min_confs: Option<u32>,
+    /// The policy to hold it against.
+    pub policy: policy::Asked,
 }
 
 impl Readiness {
@@ -45,7 +60,7 @@ impl Readiness {
     }
 
     fn no(version_id: VersionId, reason: &'static str) -> Self {
-        Self { blockers: vec![Blocker { version_id, reason }], confirmations: None }
+        Self { blockers: vec![Blocker { version_id, reason }], confirmations: None, policy: None }
     }
 }
 
@@ -61,17 +76,47 @@ pub struct Ancestry {
     pub chain: View,
 }
 
-/// Whether `target` is ready at `now`. `min_confs` may ask for more confirmations than `POLICY_MIN_CONFS`, not for fewer.
+/// Whether a version is ready at `now`.
 ///
 /// # Errors
-/// `unavailable` or `timeout` when the database does not answer. An unknown version is not ready, and no error.
-pub async fn readiness(
-    app: &App, caller: &Caller, target: VersionId, min_confs: Option<u32>, now: DateTime<Utc>,
-) -> Result<Readiness> {
-    Ok(match ancestry(app, caller, target, now).await? {
-        Ok(ancestry) => judge(&ancestry, min_confs.unwrap_or(0).max(app.terms.policy_min_confs)),
-        Err(reason) => Readiness::no(target, reason),
-    })
+/// `policy-not-found`, `invalid-policy`; `unavailable` or `timeout` when the database does not answer. An unknown version is
+/// not ready, and no error.
+pub async fn readiness(app: &App, caller: &Caller, asked: Asked, now: DateTime<Utc>) -> Result<Readiness> {
+    let Asked { target, min_confs, policy } = asked;
+    let applied = policy::chosen(app, caller, policy).await?;
+    let ancestry = match ancestry(app, caller, target, now).await? {
+        Ok(ancestry) => ancestry,
+        Err(reason) => return Ok(Readiness::no(target, reason)),
+    };
+    let mut readiness = judge(&ancestry, min_confs.unwrap_or(0).max(app.terms.policy_min_confs));
+    if let (Some(applied), Some(_)) = (&applied, readiness.confirmations) {
+        let evaluation = policy::decide(app, caller, applied, &ancestry, now).await?;
+        if evaluation.decision == Decision::Block {
+            readiness.blockers.push(Blocker { version_id: target, reason: "policy-block" });
+        }
+        readiness.policy = Some(evaluation);
+    }
+    Ok(readiness)
+}
+
+/// What a policy says of a version at `now`, whatever else stands in the way.
+///
+/// # Errors
+/// `not-found`, `lineage-too-deep`, `lineage-too-large` when the ancestry is not known whole; else as [`readiness`].
+pub async fn evaluation(
+    app: &App, caller: &Caller, target: VersionId, asked: policy::Asked, now: DateTime<Utc>,
+) -> Result<Evaluation> {
+    let applied = policy::chosen(app, caller, asked).await?;
+    let applied = applied.ok_or_else(|| Error::invalid("no policy is given").hint("policyId"))?;
+    let refused = |reason: &'static str| match reason {
+        "not-found" => Error::not_found("no version of that id is published"),
+        reason => Error::new(Kind::Conflict, reason, "the ancestry is not known whole, so it cannot be judged"),
+    };
+    let ancestry = ancestry(app, caller, target, now).await?.map_err(refused)?;
+    if !ancestry.structure.cut().is_empty() {
+        return Err(refused("lineage-too-deep"));
+    }
+    policy::decide(app, caller, &applied, &ancestry, now).await
 }
 
 /// The ancestry of `target`, or why it is not known whole.
@@ -134,5 +179,5 @@ fn judge(ancestry: &Ancestry, min_confs: u32) -> Readiness {
         .map(|(version_id, reason)| Blocker { version_id, reason })
         .collect();
     let least = proofs.iter().map(|proof| proof.map_or(0, |verified| verified.confirmations)).min();
-    Readiness { blockers, confirmations: least.filter(|_| cut.is_empty()) }
+    Readiness { blockers, confirmations: least.filter(|_| cut.is_empty()), policy: None }
 }

@@ -89,6 +89,7 @@ fn router(served: Served) -> Router {
         .merge(rest::bundle::routes())
         .merge(rest::ready::routes())
         .merge(rest::submit::routes())
+        .merge(rest::policies::routes())
         .merge(graphql::routes())
         .layer(middleware::from_fn_with_state(served.clone(), caller::attach));
     let layers = ServiceBuilder::new()
@@ -126,7 +127,7 @@ fn cors(http: &Http) -> CorsLayer {
     let allowed = if http.cors_origins.is_empty() { AllowOrigin::from(Any) } else { AllowOrigin::list(origins) };
     CorsLayer::new()
         .allow_origin(allowed)
-        .allow_methods([Method::GET, Method::HEAD, Method::POST])
+        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PATCH, Method::DELETE])
         .allow_headers(Any)
         .expose_headers([
             REQUEST_ID,

@@ -4,4 +4,5 @@ mod ancestry;
 mod bundle;
 mod graphql;
 mod live;
+mod policy;
 mod submit;

@@ -10,9 +10,11 @@ use super::error::{Nullable, nullable};
 use super::loaders::{Loaders, Proven};
 use super::scalars::{Hex32, Json};
 use crate::domain::advisories::{Advisory, Severity};
-use crate::error::{Error, Result};
+use crate::domain::policies::evaluate::{Decision, Evaluation};
+use crate::error::Error;
 use crate::flows::bundle::{self, Bundle, Node};
-use crate::flows::ready::{self, Blocker, Readiness};
+use crate::flows::policy;
+use crate::flows::ready::{self, Asked, Blocker, Readiness};
 
 /// An ancestry with every version's manifest and proof. Every proof in it holds against the best chain of this moment.
 pub(super) struct BundleObject {
@@ -262,6 +264,54 @@ impl ReadinessObject {
     async fn confirmations(&self) -> Option<u32> {
         self.0.confirmations
     }
+
+    /// What the policy says; null when none was given, or the ancestry is not known whole.
+    async fn policy(&self) -> Option<EvaluationObject> {
+        self.0.policy.clone().map(EvaluationObject)
+    }
+}
+
+/// What a policy decides.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PolicyDecision {
+    /// Nothing speaks against it.
+    Allow,
+    /// Only soft constraints are not met.
+    Warn,
+    /// A hard constraint is not met.
+    Block,
+}
+
+/// A policy's decision and what it rests on.
+pub(super) struct EvaluationObject(Evaluation);
+
+#[Object(name = "PolicyEvaluation")]
+impl EvaluationObject {
+    /// What the policy decides.
+    async fn decision(&self) -> PolicyDecision {
+        match self.0.decision {
+            Decision::Allow => PolicyDecision::Allow,
+            Decision::Warn => PolicyDecision::Warn,
+            Decision::Block => PolicyDecision::Block,
+        }
+    }
+
+    /// Codes of the hard constraints that do not hold.
+    async fn reasons(&self) -> &[String] {
+        &self.0.reasons
+    }
+
+    /// Codes of the soft ones.
+    async fn warnings(&self) -> &[String] {
+        &self.0.warnings
+    }
+
+    /// Every check that ran, and what it compared.
+    #[graphql(complexity = 5)]
+    async fn evidence(&self) -> Nullable<Json> {
+        let evidence = async_graphql::Value::from_json(serde_json::json!(self.0.evidence));
+        nullable(evidence.map(|value| Some(Json(value))).map_err(Error::internal))
+    }
 }
 
 /// Something that stands in the way.
@@ -297,15 +347,27 @@ impl TrustQuery {
         nullable(found.await)
     }
 
-    /// Whether a version and everything it was made from is published, not recalled, and proven. `minConfs` may ask for
-    /// more confirmations than the server does, not for fewer.
+    /// Whether a version and everything it was made from is published, not recalled, proven, and, if a policy is given (or
+    /// the server has one of its own), allowed by it. `minConfs` may ask for more confirmations than the server does, not for
+    /// fewer. Every evaluation of a policy is on record.
     #[graphql(complexity = "100 + child_complexity")]
     async fn readiness(
-        &self, ctx: &Context<'_>, version_id: Hex32, min_confs: Option<u32>,
+        &self, ctx: &Context<'_>, version_id: Hex32, policy_id: Option<String>, policy: Option<Json>,
+        min_confs: Option<u32>,
     ) -> Nullable<ReadinessObject> {
         let loaders = ctx.data_unchecked::<Loaders>();
-        let found: Result<Readiness, Error> =
-            ready::readiness(&loaders.app, &loaders.caller, version_id.0, min_confs, Utc::now()).await;
-        nullable(found.map(|readiness| Some(ReadinessObject(readiness))))
+        let found = async {
+            let policy = match (policy_id, policy) {
+                (Some(_), Some(_)) => {
+                    return Err(Error::invalid("`policyId` and `policy` exclude each other").hint("policy"));
+                }
+                (Some(id), None) => policy::Asked::Saved(id),
+                (None, Some(document)) => policy::Asked::Inline(document.0.into_json().map_err(Error::internal)?),
+                (None, None) => policy::Asked::Default,
+            };
+            let asked = Asked { target: version_id.0, min_confs, policy };
+            ready::readiness(&loaders.app, &loaders.caller, asked, Utc::now()).await
+        };
+        nullable(found.await.map(|readiness| Some(ReadinessObject(readiness))))
     }
 }

@@ -19,8 +19,9 @@ use crate::app::App;
 use crate::domain::assets::{Asset, Filter, NEWEST, Scope, check_text};
 use crate::domain::caller::Caller;
 use crate::domain::page::{self, Cursor, Request};
+use crate::domain::policies::evaluate::Evaluation;
 use crate::error::{Error, Result};
-use crate::flows::listing;
+use crate::flows::{listing, policy};
 use crate::transport::http::Served;
 
 pub(in crate::transport) fn routes() -> Router<Served> {
@@ -53,6 +54,16 @@ struct Item<'a> {
     producer_id: &'a str,
     tags: &'a [String],
     updated_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<Preview>,
+}
+
+/// What a policy would say, marked as no decision.
+#[derive(Serialize)]
+struct Preview {
+    preview: bool,
+    #[serde(flatten)]
+    evaluation: Evaluation,
 }
 
 #[derive(Serialize)]
@@ -84,17 +95,30 @@ async fn list(
     State(served): State<Served>, Extension(caller): Extension<Caller>, RawQuery(query): RawQuery,
 ) -> Response {
     let outcome = async {
-        let (filter, request) = parse(query.as_deref().unwrap_or_default())?;
+        let (filter, request, preview) = parse(query.as_deref().unwrap_or_default())?;
         let (assets, next_cursor) = fetch(&served.app, &caller, &filter, &request).await?;
-        Ok((assets, next_cursor, request))
+        let previews = match preview {
+            Some(id) => Some(previews(&served.app, &caller, id, &assets).await?),
+            None => None,
+        };
+        Ok((assets, next_cursor, request, previews))
     };
-    let (assets, next_cursor, request) = match outcome.await {
+    let (assets, next_cursor, request, previews) = match outcome.await {
         Ok(found) => found,
         Err(error) => return error::answer(&error),
     };
-    let items = assets.iter().map(|asset| item(asset)).collect();
+    let mut previews = previews.into_iter().flatten();
+    let items = assets.iter().map(|asset| Item { policy: previews.next(), ..item(asset) }).collect();
     let body = Listing { items, limit: request.limit, offset: request.offset, next_cursor };
     Reply { body: &body, max_age: Duration::from_secs(120), last_modified: None }.answer(caller)
+}
+
+/// What the policy would say of each asset, as far as the catalogue tells.
+async fn previews(app: &App, caller: &Caller, id: String, assets: &[Arc<Asset>]) -> Result<Vec<Preview>> {
+    let applied = policy::chosen(app, caller, policy::Asked::Saved(id)).await?;
+    let applied = applied.ok_or_else(|| Error::internal("a policy that is named is found or refused"))?;
+    let evaluations = policy::previews(app, caller, &applied.document, assets, Utc::now()).await?;
+    Ok(evaluations.into_iter().map(|evaluation| Preview { preview: true, evaluation }).collect())
 }
 
 async fn fetch(
@@ -150,6 +174,7 @@ fn item(asset: &Asset) -> Item<'_> {
         producer_id: &asset.producer_id,
         tags: &asset.tags,
         updated_at: iso(asset.updated_at),
+        policy: None,
     }
 }
 
@@ -158,12 +183,8 @@ fn iso(time: DateTime<Utc>) -> String {
 }
 
 /// Reads the query string. Every parameter is known, comes once, and is in range, or the answer names it.
-fn parse(query: &str) -> Result<(Filter, Request)> {
+fn parse(query: &str) -> Result<(Filter, Request, Option<String>)> {
     let given = query::read(query, &PARAMETERS)?;
-    if given.contains_key("policyPreview") {
-        let message = "`policyPreview` is not supported by this version; ask without it";
-        return Err(Error::invalid(message).hint("policyPreview"));
-    }
     if let Some(text) = given.get("q") {
         check_text(text, "q")?;
     }
@@ -183,7 +204,8 @@ fn parse(query: &str) -> Result<(Filter, Request)> {
     if cursor.is_some() && offset > 0 {
         return Err(Error::invalid("`offset` and `cursor` exclude each other").hint("offset"));
     }
-    Ok((filter, Request { offset, cursor, ..Request::first(&NEWEST, limit) }))
+    let preview = given.get("policyPreview").cloned();
+    Ok((filter, Request { offset, cursor, ..Request::first(&NEWEST, limit) }, preview))
 }
 
 #[cfg(test)]
@@ -205,7 +227,6 @@ mod tests {
             ("q=%20", "q"),
             ("limit=1&limit=2", "limit"),
             ("nonsense=1", "nonsense"),
-            ("policyPreview=x", "policyPreview"),
         ];
         for (query, name) in cases {
             let error = parse(query).expect_err(query);
@@ -216,7 +237,7 @@ mod tests {
     #[test]
     fn limits_are_capped_and_forms_read() {
         assert_eq!(parse("limit=99999999999999").expect("capped").1.limit, 200);
-        let (filter, request) = parse("q=a+b%26c&producerId=p&limit=&offset=3").expect("fine");
+        let (filter, request, _) = parse("q=a+b%26c&producerId=p&limit=&offset=3").expect("fine");
         assert_eq!(filter.text.as_deref(), Some("a b&c"));
         assert_eq!((request.limit, request.offset), (50, 3));
     }

@@ -6,6 +6,7 @@ pub(super) mod error;
 pub(super) mod health;
 pub(super) mod listings;
 pub(super) mod metrics;
+pub(super) mod policies;
 mod query;
 pub(super) mod ready;
 mod reply;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use overlay_entity::ids::VersionId;
+
 use crate::error::{Error, Result};
 
 /// Longest value, characters; a cursor checks its own length.
@@ -48,13 +50,18 @@ pub(super) fn number(
     })
 }
 
-/// An identifier that must be given.
+/// A version's identifier that must be given.
 ///
 /// # Errors
 /// `bad-request` naming the parameter when it is missing or no 64 lower-case hex digits.
-pub(super) fn version_id(
-    given: &BTreeMap<&'static str, String>, name: &'static str,
-) -> Result<overlay_entity::ids::VersionId> {
-    let id = given.get(name).and_then(|text| text.parse().ok());
-    id.ok_or_else(|| Error::invalid(format!("`{name}` must be 64 lower-case hex digits")).hint(name))
+pub(super) fn version_id(given: &BTreeMap<&'static str, String>, name: &'static str) -> Result<VersionId> {
+    id(given.get(name).map_or("", String::as_str), name)
+}
+
+/// A version's identifier.
+///
+/// # Errors
+/// `bad-request` naming `name` when the text is no 64 lower-case hex digits.
+pub(super) fn id(text: &str, name: &'static str) -> Result<VersionId> {
+    text.parse().map_err(|_| Error::invalid(format!("`{name}` must be 64 lower-case hex digits")).hint(name))
 }

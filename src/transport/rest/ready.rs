@@ -1,23 +1,27 @@
 //! `/ready`: whether a version may be used, with what stands in the way.
 
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{Extension, RawQuery, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use chrono::Utc;
 use overlay_entity::ids::VersionId;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::error;
-use super::query;
+use super::{body, error, query};
 use crate::domain::caller::Caller;
-use crate::error::Result;
-use crate::flows::ready::{self, Readiness};
+use crate::domain::policies::evaluate::Evaluation;
+use crate::error::{Error, Result};
+use crate::flows::policy;
+use crate::flows::ready::{self, Asked, Readiness};
 use crate::transport::http::Served;
 
 pub(in crate::transport) fn routes() -> Router<Served> {
-    Router::new().route("/ready", get(by_query))
+    Router::new().route("/ready", get(by_query).post(by_body))
 }
 
 const PARAMETERS: [&str; 3] = ["versionId", "policyId", "minConfs"];
@@ -32,6 +36,20 @@ struct Body {
     hint: Option<VersionId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     confirmations: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<Evaluation>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Question {
+    version_id: String,
+    #[serde(default)]
+    policy_id: Option<String>,
+    #[serde(default)]
+    policy: Option<Value>,
+    #[serde(default)]
+    min_confs: Option<u32>,
 }
 
 async fn by_query(
@@ -41,7 +59,28 @@ async fn by_query(
         let given = query::read(query.as_deref().unwrap_or_default(), &PARAMETERS)?;
         let target = query::version_id(&given, "versionId")?;
         let min_confs = query::number(&given, "minConfs", 0, 1_000_000)?;
-        ready::readiness(&served.app, &caller, target, min_confs, Utc::now()).await
+        let policy = given.get("policyId").map_or(policy::Asked::Default, |id| policy::Asked::Saved(id.clone()));
+        ready::readiness(&served.app, &caller, Asked { target, min_confs, policy }, Utc::now()).await
+    };
+    answer(outcome.await)
+}
+
+async fn by_body(
+    State(served): State<Served>, Extension(caller): Extension<Caller>, headers: HeaderMap,
+    bytes: std::result::Result<Bytes, BytesRejection>,
+) -> Response {
+    let outcome = async {
+        let Question { version_id, policy_id, policy, min_confs } = body::json(&headers, bytes)?;
+        let target = query::id(&version_id, "versionId")?;
+        let policy = match (policy_id, policy) {
+            (Some(_), Some(_)) => {
+                return Err(Error::invalid("`policyId` and `policy` exclude each other").hint("policy"));
+            }
+            (Some(id), None) => policy::Asked::Saved(id),
+            (None, Some(document)) => policy::Asked::Inline(document),
+            (None, None) => policy::Asked::Default,
+        };
+        ready::readiness(&served.app, &caller, Asked { target, min_confs, policy }, Utc::now()).await
     };
     answer(outcome.await)
 }
@@ -57,6 +96,7 @@ fn answer(outcome: Result<Readiness>) -> Response {
         reason: first.map(|blocker| blocker.reason),
         hint: first.map(|blocker| blocker.version_id),
         confirmations: readiness.confirmations,
+        policy: readiness.policy,
     };
     // It holds for this moment only.
     ([(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(body)).into_response()

@@ -107,7 +107,6 @@ async fn every_wrong_parameter_is_refused_by_name() {
             ("producerId=%00", "producerId"),
             ("license=%00", "license"),
             ("classification=%00", "classification"),
-            ("policyPreview=pol_budget", "policyPreview"),
             ("nonsense=1", "nonsense"),
             ("Limit=1", "Limit"),
         ] {

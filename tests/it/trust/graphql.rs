@@ -129,3 +129,27 @@ async fn what_is_refused() {
     })
     .await;
 }
+
+/// An advisory ends with time alone; an answer that shows it is not kept beyond that.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_advisory_that_ends_ends_in_kept_answers_too() {
+    const QUERY: &str = "query A($id: Hex32!) { asset(versionId: $id) { advisories { advisoryId } } }";
+    with(Setup::seeded(), async |app| {
+        let id = &app.rows("select version_id from assets a where not exists (select from advisory_targets t \
+            where t.version_id = a.version_id or t.producer_id = a.producer_id) order by 1 limit 1").await[0];
+        app.sql("insert into advisories (advisory_id, type, reason, expires_at) values ('adv', 'WARN', 'x', now() + interval '1 second')").await;
+        app.sql(&format!("insert into advisory_targets (advisory_id, version_id) values ('adv', '{id}')")).await;
+        app.settled().await;
+        let ended = async {
+            loop {
+                let data = app.query(QUERY, json!({"id": id})).await;
+                if data["asset"]["advisories"] == json!([]) {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(20), ended).await.expect("it ends");
+    })
+    .await;
+}

@@ -1,0 +1,108 @@
+//! Keeping policies: a document is checked when it is saved, so that what is in force can be evaluated.
+
+mod store;
+
+use chrono::Utc;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::policy::invalid;
+use crate::app::App;
+use crate::coherence::Token;
+use crate::domain::caller::Caller;
+use crate::domain::policies::document::PolicyDocument;
+use crate::error::{Error, Kind, Result};
+
+/// What is to be changed of a policy; what is not given stays.
+#[derive(Debug, Clone, Default)]
+pub struct Change {
+    /// Display name.
+    pub name: Option<String>,
+    /// Whether it may be used.
+    pub enabled: Option<bool>,
+    /// The rules.
+    pub document: Option<Value>,
+}
+
+/// Longest identifier and name, characters.
+const MAX_ID: usize = 100;
+const MAX_NAME: usize = 200;
+
+/// Saves a new policy; answers its identifier, which is made when none is given.
+///
+/// # Errors
+/// `identity-required`; `bad-request` naming what is wrong; `invalid-policy` with the faults; `policy-exists`; what the
+/// database answers.
+pub async fn create(
+    app: &App, caller: &Caller, policy_id: Option<String>, name: String, enabled: bool, document: &Value,
+) -> Result<(String, Token)> {
+    caller.may_write()?;
+    let policy_id = policy_id.unwrap_or_else(|| format!("pol_{}", Uuid::now_v7().simple()));
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
+    if policy_id.is_empty() || policy_id.len() > MAX_ID || !policy_id.chars().all(is_plain) {
+        let message = format!("`policyId` must be 1 to {MAX_ID} letters, digits, `-`, `_`, `.` or `:`");
+        return Err(Error::invalid(message).hint("policyId"));
+    }
+    check_name(&name)?;
+    let document = checked(document)?;
+    let id = policy_id.clone();
+    let (added, token) = app
+        .write("policy.create", move |tx| {
+            Box::pin(async move { store::create(tx, &id, &name, enabled, document, Utc::now()).await })
+        })
+        .await?;
+    if !added {
+        let message = "there is a policy of that id; change it, or choose another id";
+        return Err(Error::new(Kind::Conflict, "policy-exists", message).hint("policyId"));
+    }
+    Ok((policy_id, token))
+}
+
+/// Changes a policy.
+///
+/// # Errors
+/// `identity-required`; `bad-request` naming what is wrong; `invalid-policy` with the faults; `policy-not-found`; what the
+/// database answers.
+pub async fn change(app: &App, caller: &Caller, policy_id: &str, change: Change) -> Result<Token> {
+    caller.may_write()?;
+    change.name.as_deref().map(check_name).transpose()?;
+    let document = change.document.as_ref().map(checked).transpose()?;
+    let (id, Change { name, enabled, .. }) = (policy_id.to_owned(), change);
+    let (changed, token) = app
+        .write("policy.change", move |tx| {
+            Box::pin(async move { store::change(tx, &id, name, enabled, document, Utc::now()).await })
+        })
+        .await?;
+    if changed { Ok(token) } else { Err(absent()) }
+}
+
+/// Removes a policy. Its runs stay on record.
+///
+/// # Errors
+/// `identity-required`; `policy-not-found`; what the database answers.
+pub async fn remove(app: &App, caller: &Caller, policy_id: &str) -> Result<Token> {
+    caller.may_write()?;
+    let id = policy_id.to_owned();
+    let (removed, token) =
+        app.write("policy.remove", move |tx| Box::pin(async move { store::remove(tx, &id).await })).await?;
+    if removed { Ok(token) } else { Err(absent()) }
+}
+
+/// The error of a policy that there is not.
+pub fn absent() -> Error {
+    Error::new(Kind::NotFound, super::policy::NOT_FOUND, "there is no policy of that id").hint("policyId")
+}
+
+fn check_name(name: &str) -> Result<()> {
+    if name.trim().is_empty() || name.chars().count() > MAX_NAME || name.contains('\0') {
+        let message = format!("`name` must be 1 to {MAX_NAME} characters, not all blank");
+        return Err(Error::invalid(message).hint("name"));
+    }
+    Ok(())
+}
+
+/// The document as it is stored: read, and written again in its one form.
+fn checked(document: &Value) -> Result<Value> {
+    let document = PolicyDocument::parse(document).map_err(|faults| invalid(&faults))?;
+    serde_json::to_value(document).map_err(Error::internal)
+}
