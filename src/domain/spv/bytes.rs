@@ -36,6 +36,15 @@ impl<'a> Reader<'a> {
     /// A `CompactSize` count of items of at least `item_bytes` each, refused unless that many bytes remain: after
     /// this, `Vec::with_capacity(count)` is bounded by the size of the input.
     pub(super) fn count(&mut self, item_bytes: usize) -> Result<usize, ReadError> {
+        let value = self.compact()?;
+        usize::try_from(value)
+            .ok()
+            .filter(|count| count.checked_mul(item_bytes).is_some_and(|need| need <= self.0.len()))
+            .ok_or(ReadError::Truncated)
+    }
+
+    /// A `CompactSize` that counts nothing: a height, an offset, an index.
+    pub(super) fn compact(&mut self) -> Result<u64, ReadError> {
         let [first] = self.array()?;
         let (value, least) = match first {
             0xfd => (u64::from(u16::from_le_bytes(self.array()?)), 0xfd),
@@ -43,13 +52,7 @@ impl<'a> Reader<'a> {
             0xff => (self.u64()?, 0x1_0000_0000),
             small => (u64::from(small), 0),
         };
-        if value < least {
-            return Err(ReadError::NonCanonicalCount);
-        }
-        usize::try_from(value)
-            .ok()
-            .filter(|count| count.checked_mul(item_bytes).is_some_and(|need| need <= self.0.len()))
-            .ok_or(ReadError::Truncated)
+        if value < least { Err(ReadError::NonCanonicalCount) } else { Ok(value) }
     }
 }
 

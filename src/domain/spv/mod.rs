@@ -8,6 +8,8 @@
 //! Formats: block and transaction serialisation as in the Bitcoin developer reference
 //! (<https://developer.bitcoin.org/reference/>), Bitcoin white paper section 8 for the proof itself.
 
+pub mod beef;
+pub mod bump;
 mod bytes;
 pub mod chain;
 pub mod declaration;
@@ -21,6 +23,8 @@ mod store;
 pub mod tx;
 pub mod verify;
 
+pub use beef::{Beef, BeefError};
+pub use bump::{Bump, BumpError};
 pub use chain::{Block, View};
 pub use declaration::{Declaration, DeclarationError, DeclarationKind};
 pub use declared::{Declared, Flaw};

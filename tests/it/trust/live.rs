@@ -61,6 +61,54 @@ async fn a_new_tip_confirms_more_while_the_structure_stays_cached() {
     .await;
 }
 
+/// What changes anywhere in an ancestry is seen, not only at its target.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_far_up_an_ancestry_is_seen() {
+    with(Setup::seeded(), async |app| {
+        let id = grandchild(app).await;
+        let sql = format!(
+            "with recursive walk(id, depth) as (select '{id}', 0 union select parent_version_id, depth + 1 from asset_parents \
+                 join walk on child_version_id = id) select id from walk where depth > 1 order by depth desc, id limit 1"
+        );
+        let oldest = &app.rows(&sql).await[0];
+        let path = format!("/bundle?versionId={id}");
+        let nodes = async || app.json(&path).await["graph"]["nodes"].as_array().expect("nodes").len();
+        app.settled().await;
+        let before = (nodes().await, nodes().await);
+        let unrelated = format!(
+            "select version_id from declarations d where envelope is not null and not exists (select from asset_parents where \
+                 child_version_id = d.version_id) and version_id not in (select versions.id from ({}) as versions) order by 1 limit 1",
+            sql.replace("where depth > 1 order by depth desc, id limit 1", "")
+        );
+        let unrelated = &app.rows(&unrelated).await[0];
+        app.sql(&format!("insert into asset_parents values ('{oldest}', '{unrelated}')")).await;
+        app.caught_up().await;
+        assert_eq!(nodes().await, before.0 + 1);
+        // A parent that nobody has published, until somebody does.
+        let absent = "ab".repeat(32);
+        app.sql(&format!("insert into asset_parents values ('{oldest}', '{absent}')")).await;
+        app.caught_up().await;
+        for _ in 0..2 {
+            let ready = app.json(&path.replace("/bundle", "/ready")).await;
+            assert_eq!((&ready["reason"], &ready["hint"]), (&json!("missing-manifest"), &json!(absent)));
+        }
+        app.sql(&format!(
+            "insert into assets (version_id, dataset_id, producer_id, name, description, content_hash, manifest_hash, manifest, policy_meta) \
+             select '{absent}', dataset_id, producer_id, name, description, content_hash, '{absent}', manifest, policy_meta \
+             from assets where version_id = '{oldest}'"
+        ))
+        .await;
+        app.caught_up().await;
+        let ready = app.json(&path.replace("/bundle", "/ready")).await;
+        assert_eq!((&ready["reason"], &ready["hint"]), (&json!("missing-envelope"), &json!(absent)));
+        Chain::of(app).await.mine(app, &[absent]).await;
+        app.caught_up().await;
+        assert_eq!(app.json(&path.replace("/bundle", "/ready")).await["ready"], json!(true));
+        assert_eq!(nodes().await, before.0 + 2);
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reorg_makes_unready_what_it_takes_off_and_nothing_else() {
     with(Setup::seeded().with("POLICY_MIN_CONFS", "1"), async |app| {
