@@ -14,7 +14,7 @@ use crate::cache::{Cached, Key, Kind, Loaded};
 pub use crate::domain::assets::ancestry::TOO_LARGE;
 use crate::domain::assets::ancestry::{self, Ancestor, Published};
 use crate::domain::caller::Caller;
-use crate::domain::spv::{Declared, Flaw, Spv, Verified, View};
+use crate::domain::spv::{Beef, Bump, Declared, Envelope, Flaw, Spv, Verified, View};
 use crate::error::{self, Error, Result};
 
 /// An ancestry with its manifests and declarations.
@@ -176,4 +176,29 @@ pub async fn bundle(app: &App, caller: &Caller, target: VersionId, depth: u32) -
     };
     let verified = structure.nodes.iter().map(verify).collect::<Result<_>>()?;
     Ok(Bundle { structure, verified })
+}
+
+impl Bundle {
+    /// Every node's transaction with its path, in the order of the nodes.
+    ///
+    /// # Errors
+    /// `internal`: a proof that holds can be written in every form.
+    pub fn bumps(&self) -> Result<Vec<(Vec<u8>, Bump)>> {
+        let nodes = self.structure.nodes.iter().zip(&self.verified);
+        let bump = |(node, verified): (&Node, &Verified)| {
+            let envelope = node.declared.as_ref().and_then(|declared| declared.envelope.as_ref());
+            let envelope = envelope.ok_or_else(|| Error::internal("a proof that holds has an envelope"))?;
+            let envelope: Envelope = serde_json::from_str(envelope.text()).map_err(Error::internal)?;
+            envelope.to_bump(verified.block_height).map_err(Error::internal)
+        };
+        nodes.map(bump).collect()
+    }
+
+    /// The whole as one BEEF: every transaction, and for each block one path.
+    ///
+    /// # Errors
+    /// As [`Self::bumps`].
+    pub fn beef(&self) -> Result<Vec<u8>> {
+        Beef::of(self.bumps()?).and_then(|beef| beef.to_bytes()).map_err(Error::internal)
+    }
 }

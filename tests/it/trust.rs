@@ -5,4 +5,5 @@ mod bundle;
 mod graphql;
 mod live;
 mod policy;
+mod stranger;
 mod submit;

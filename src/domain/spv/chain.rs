@@ -36,12 +36,15 @@ pub(super) enum At {
     Tip,
     /// The one of that hash, if it is on the best chain.
     Hash(Hash32),
+    /// The one of the best chain at that height.
+    Height(u32),
 }
 
 pub(super) fn key(at: &At) -> Key<Block> {
     match at {
         At::Tip => Key::new("cache:headers:tip"),
         At::Hash(hash) => Key::new(format!("cache:headers:{hash}")),
+        At::Height(height) => Key::new(format!("cache:headers:at:{height}")),
     }
 }
 

@@ -41,7 +41,7 @@ impl Spv {
         let mut wanted: Vec<At> = hashes.into_iter().map(At::Hash).collect();
         wanted.sort_unstable_by_key(|at| match at {
             At::Hash(hash) => *hash,
-            At::Tip => Hash32::ZERO,
+            At::Tip | At::Height(_) => Hash32::ZERO,
         });
         wanted.dedup();
         wanted.push(At::Tip);
@@ -56,6 +56,15 @@ impl Spv {
     /// As [`Self::view`].
     pub async fn tip(&self, caller: &Caller) -> Result<Option<Arc<Block>>> {
         Ok(self.view(caller, []).await?.tip)
+    }
+
+    /// The blocks of the best chain at `heights`, in order; `None` above the tip. One statement for those not cached.
+    ///
+    /// # Errors
+    /// As [`Self::view`].
+    pub async fn at_heights(&self, caller: &Caller, heights: &[u32]) -> Result<Vec<Option<Arc<Block>>>> {
+        let wanted: Vec<At> = heights.iter().map(|height| At::Height(*height)).collect();
+        self.cache.find_many(caller.ledger(), &wanted, chain::key, chain::tags, &self.blocks).await
     }
 
     /// The declarations of `ids`, in order; `None` for what was not declared.

@@ -16,27 +16,38 @@ struct BlockRow {
     hash: String,
     height: i32,
     merkle_root: String,
-    is_tip: bool,
+    by: i32,
 }
 
-/// Blocks by hash as far as they are on the best chain, and the tip.
+/// Blocks of the best chain: by hash, by height, and the tip.
 const BLOCKS: &str = "\
-    select hash, height, merkle_root, false as is_tip from public.block_headers where on_best_chain and hash = any($1::text[]) \
+    select hash, height, merkle_root, 0 as by from public.block_headers where on_best_chain and hash = any($1::text[]) \
     union all \
-    (select hash, height, merkle_root, true from public.block_headers where on_best_chain order by height desc limit 1)";
+    select hash, height, merkle_root, 1 from public.block_headers where on_best_chain and height = any($2::integer[]) \
+    union all \
+    (select hash, height, merkle_root, 2 from public.block_headers where on_best_chain order by height desc limit 1)";
 
 pub(super) async fn blocks(db: &Db, wanted: &[At]) -> Result<HashMap<At, Block>> {
-    let hash = |at: &At| match at {
-        At::Hash(hash) => Some(hash.to_string()),
-        At::Tip => None,
-    };
-    let hashes: Vec<String> = wanted.iter().filter_map(hash).collect();
-    let rows: Vec<BlockRow> = db.all("spv.blocks", BLOCKS, vec![hashes.into()]).await?;
+    let (mut hashes, mut heights) = (Vec::new(), Vec::new());
+    for at in wanted {
+        match at {
+            At::Hash(hash) => hashes.push(hash.to_string()),
+            // What no height of the table can be is not there.
+            At::Height(height) => heights.extend(i32::try_from(*height)),
+            At::Tip => {}
+        }
+    }
+    let rows: Vec<BlockRow> = db.all("spv.blocks", BLOCKS, vec![hashes.into(), heights.into()]).await?;
     let block = |row: BlockRow| {
         let hash: Hash32 = row.hash.parse().map_err(Error::internal)?;
         let merkle_root = row.merkle_root.parse().map_err(Error::internal)?;
         let height = u32::try_from(row.height).map_err(Error::internal)?;
-        Ok((if row.is_tip { At::Tip } else { At::Hash(hash) }, Block { hash, height, merkle_root }))
+        let at = match row.by {
+            0 => At::Hash(hash),
+            1 => At::Height(height),
+            _ => At::Tip,
+        };
+        Ok((at, Block { hash, height, merkle_root }))
     };
     rows.into_iter().map(block).collect()
 }

@@ -6,6 +6,7 @@ use async_graphql::connection::{Connection, EmptyFields};
 use async_graphql::{Context, ID, Object, Result};
 use chrono::{DateTime, Utc};
 
+use super::advisories::AdvisoryObject;
 use super::error::{Nullable, graphql, nullable};
 use super::inputs::{AssetFilter, AssetOrder};
 use super::loaders::Loaders;
@@ -14,7 +15,7 @@ use super::producers::ProducerNode;
 use super::receipts::ReceiptConnection;
 use super::relay::global_id;
 use super::scalars::{Bytes, Hex32, Json, Satoshis};
-use super::trust::{AdvisoryObject, DeclarationObject};
+use super::trust::DeclarationObject;
 use crate::domain::assets::{self, Asset, Filter, Scope};
 use crate::domain::page::{Order, Page, Request};
 use crate::error::Error;

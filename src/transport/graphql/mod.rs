@@ -2,6 +2,7 @@
 //! own (`direct`). Every relation goes through a loader, so a query costs at most one SQL statement
 //! a level and type, whatever its breadth.
 
+mod advisories;
 mod assets;
 mod direct;
 mod documents;

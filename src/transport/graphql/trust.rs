@@ -1,16 +1,16 @@
-//! Bundles, verdicts, declarations and advisories in GraphQL.
+//! Bundles, verdicts and declarations in GraphQL.
 
 use std::sync::Arc;
 
 use async_graphql::{Context, Enum, Object};
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 
 use super::assets::AssetNode;
 use super::error::{Nullable, nullable};
 use super::loaders::{Loaders, Proven};
 use super::scalars::{Hex32, Json};
-use crate::domain::advisories::{Advisory, Severity};
 use crate::domain::policies::evaluate::{Decision, Evaluation};
+use crate::domain::spv::Block;
 use crate::error::Error;
 use crate::flows::bundle::{self, Bundle, Node};
 use crate::flows::policy;
@@ -189,56 +189,6 @@ impl ProofObject {
     }
 }
 
-/// How bad it is.
-#[derive(Enum, Clone, Copy, PartialEq, Eq)]
-pub(super) enum AdvisoryType {
-    /// Do not use it, nor anything made from it.
-    Block,
-    /// Look before you use it.
-    Warn,
-}
-
-/// A recall or a warning.
-pub(super) struct AdvisoryObject(pub(super) Advisory);
-
-#[Object(name = "Advisory")]
-impl AdvisoryObject {
-    /// Identifier.
-    async fn advisory_id(&self) -> &str {
-        &self.0.advisory_id
-    }
-
-    /// How bad it is.
-    #[graphql(name = "type")]
-    async fn kind(&self) -> AdvisoryType {
-        match self.0.severity {
-            Severity::Block => AdvisoryType::Block,
-            Severity::Warn => AdvisoryType::Warn,
-        }
-    }
-
-    /// For people.
-    async fn reason(&self) -> &str {
-        &self.0.reason
-    }
-
-    /// Details.
-    #[graphql(complexity = 5)]
-    async fn payload(&self) -> Nullable<Json> {
-        nullable(self.0.payload.as_ref().map(Json::read).transpose())
-    }
-
-    /// When it was issued.
-    async fn created_at(&self) -> DateTime<Utc> {
-        self.0.created_at
-    }
-
-    /// When it ends; null is never.
-    async fn expires_at(&self) -> Option<DateTime<Utc>> {
-        self.0.expires_at
-    }
-}
-
 /// Whether a version may be used.
 pub(super) struct ReadinessObject(Readiness);
 
@@ -333,8 +283,36 @@ impl BlockerObject {
 #[derive(Default)]
 pub(super) struct TrustQuery;
 
+/// The last block of the best chain.
+pub(super) struct ChainTip(Arc<Block>);
+
+#[Object]
+impl ChainTip {
+    /// Block hash.
+    async fn hash(&self) -> String {
+        self.0.hash.to_string()
+    }
+
+    /// Height, the genesis block being 0.
+    async fn height(&self) -> u32 {
+        self.0.height
+    }
+
+    /// Root over the block's transaction ids.
+    async fn merkle_root(&self) -> String {
+        self.0.merkle_root.to_string()
+    }
+}
+
 #[Object]
 impl TrustQuery {
+    /// The last block of the best chain; null when no header is known.
+    #[graphql(complexity = "3 + child_complexity")]
+    async fn chain_tip(&self, ctx: &Context<'_>) -> Nullable<ChainTip> {
+        let loaders = ctx.data_unchecked::<Loaders>();
+        nullable(loaders.app.spv.tip(&loaders.caller).await.map(|tip| tip.map(ChainTip)))
+    }
+
     /// The ancestry of a version with manifests and proofs, down to `depth` generations (all that are walked unless told).
     #[graphql(complexity = "100 + child_complexity")]
     async fn bundle(&self, ctx: &Context<'_>, version_id: Hex32, depth: Option<u32>) -> Nullable<BundleObject> {

@@ -1,5 +1,7 @@
 //! `/bundle`: an ancestry with its proofs, as its first clients know it. What they do not know is said in headers.
 
+use std::collections::BTreeMap;
+
 use axum::Router;
 use axum::extract::{Extension, RawQuery, State};
 use axum::http::{HeaderName, HeaderValue};
@@ -13,7 +15,7 @@ use super::error;
 use super::query;
 use crate::coherence::Consistency;
 use crate::domain::caller::Caller;
-use crate::domain::spv::Verified;
+use crate::domain::spv::{Bump, Hash32, Verified, encode_hex};
 use crate::error::{Error, Result};
 use crate::flows::bundle::{self, Bundle, Node};
 use crate::transport::answer::{Hold, finish};
@@ -23,7 +25,7 @@ pub(in crate::transport) fn routes() -> Router<Served> {
     Router::new().route("/bundle", get(answer))
 }
 
-const PARAMETERS: [&str; 2] = ["versionId", "depth"];
+const PARAMETERS: [&str; 3] = ["versionId", "depth", "format"];
 
 /// `complete`, or `cut` when the depth leaves ancestors out: then no client may take the bundle for the whole ancestry.
 pub(in crate::transport) const COMPLETENESS: HeaderName = HeaderName::from_static("overlay-bundle");
@@ -78,25 +80,58 @@ struct Proof {
     envelope: Box<RawValue>,
 }
 
+#[derive(Serialize)]
+struct Paths {
+    target: VersionId,
+    bumps: Vec<BlockPath>,
+    versions: Vec<Declaring>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BlockPath {
+    block_hash: Hash32,
+    block_height: u32,
+    merkle_root: Hash32,
+    bump: String,
+    txids: Vec<Hash32>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Declaring {
+    version_id: VersionId,
+    txid: Hash32,
+}
+
 async fn answer(
     State(served): State<Served>, Extension(caller): Extension<Caller>, RawQuery(query): RawQuery,
 ) -> Response {
     match outcome(&served, &caller, query.as_deref().unwrap_or_default()).await {
-        Ok((bytes, cut)) => dressed(bytes, &cut, caller),
+        Ok((content_type, bytes, cut)) => dressed(content_type, bytes, &cut, caller),
         Err(error) => error::answer(&error),
     }
 }
 
-async fn outcome(served: &Served, caller: &Caller, query: &str) -> Result<(Vec<u8>, Vec<VersionId>)> {
+async fn outcome(served: &Served, caller: &Caller, query: &str) -> Result<(&'static str, Vec<u8>, Vec<VersionId>)> {
     let given = query::read(query, &PARAMETERS)?;
     let target = query::version_id(&given, "versionId")?;
     let depth = bundle::depth(&served.app, query::number(&given, "depth", 0, u32::MAX)?)?;
+    let format = given.get("format").map_or("json", String::as_str);
+    if !["json", "beef", "bump"].contains(&format) {
+        return Err(Error::invalid("`format` must be json, beef or bump").hint("format"));
+    }
     let bundle = bundle::bundle(&served.app, caller, target, depth).await?;
-    Ok((body(target, &bundle)?, bundle.structure.cut()))
+    let (content_type, bytes) = match format {
+        "beef" => ("application/octet-stream", bundle.beef()?),
+        "bump" => ("application/json", bumps(target, &bundle)?),
+        _ => ("application/json", body(target, &bundle)?),
+    };
+    Ok((content_type, bytes, bundle.structure.cut()))
 }
 
-fn dressed(bytes: Vec<u8>, cut: &[VersionId], caller: Caller) -> Response {
-    let mut response = finish("application/json", bytes, caller, Consistency::Bounded, Hold::Ask, None);
+fn dressed(content_type: &'static str, bytes: Vec<u8>, cut: &[VersionId], caller: Caller) -> Response {
+    let mut response = finish(content_type, bytes, caller, Consistency::Bounded, Hold::Ask, None);
     let word = if cut.is_empty() { "complete" } else { "cut" };
     response.headers_mut().insert(COMPLETENESS, HeaderValue::from_static(word));
     if !cut.is_empty() {
@@ -132,6 +167,30 @@ fn body(target: VersionId, bundle: &Bundle) -> Result<Vec<u8>> {
         manifests,
         proofs,
     };
+    serde_json::to_vec(&body).map_err(Error::internal)
+}
+
+/// The paths alone, one for each block.
+fn bumps(target: VersionId, bundle: &Bundle) -> Result<Vec<u8>> {
+    let mut by_block: BTreeMap<u32, (&Verified, Vec<Bump>)> = BTreeMap::new();
+    for ((_, bump), verified) in bundle.bumps()?.into_iter().zip(&bundle.verified) {
+        by_block.entry(verified.block_height).or_insert((verified, Vec::new())).1.push(bump);
+    }
+    let block = |(verified, bumps): &(&Verified, Vec<Bump>)| {
+        let merged = Bump::merged(bumps).map_err(Error::internal)?;
+        Ok(BlockPath {
+            block_hash: verified.block_hash,
+            block_height: verified.block_height,
+            merkle_root: verified.merkle_root,
+            bump: encode_hex(&merged.to_bytes()),
+            txids: merged.txids().collect(),
+        })
+    };
+    let versions = bundle.structure.nodes.iter().zip(&bundle.verified);
+    let versions =
+        versions.map(|(node, verified)| Declaring { version_id: node.version.version_id, txid: verified.txid });
+    let body =
+        Paths { target, bumps: by_block.values().map(block).collect::<Result<_>>()?, versions: versions.collect() };
     serde_json::to_vec(&body).map_err(Error::internal)
 }
 

@@ -2,6 +2,7 @@
 
 mod body;
 pub(super) mod bundle;
+pub(super) mod chain;
 pub(super) mod error;
 pub(super) mod health;
 pub(super) mod listings;
