@@ -1,6 +1,7 @@
 //! What the server can do: all that a transport may hold.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use futures_util::future::BoxFuture;
 
@@ -48,6 +49,8 @@ pub struct Rooms {
     pub bundles: Cache,
     /// What is asked of ancestries and prices.
     pub terms: Terms,
+    /// Whether the header source fails, so that the chain may be longer than is known.
+    pub unstable: AtomicBool,
     /// The change feed: how fresh reads are.
     pub feed: Arc<Feed>,
     /// The cache, for its state.
@@ -84,6 +87,7 @@ impl App {
             spv: Spv::new(db.clone(), cache.clone()),
             bundles: if terms.use_redis_bundles { cache.clone() } else { cache.unshared() },
             terms,
+            unstable: AtomicBool::new(false),
             feed,
             cache,
             db,

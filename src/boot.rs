@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::db::{self, Db};
 use crate::devstack::{self, DevStack, Options};
 use crate::error::{Error, Result};
+use crate::flows::headers::Follower;
 use crate::telemetry;
 use crate::transport::http::{Served, service};
 use crate::transport::wire;
@@ -141,6 +142,7 @@ pub struct Server {
     pub app: App,
     stop: oneshot::Sender<()>,
     done: JoinHandle<()>,
+    follower: Option<Follower>,
 }
 
 impl Server {
@@ -157,11 +159,13 @@ impl Server {
             // A dropped sender means the same: stop.
             let _either_way = stopped.await;
         });
-        Ok(Self { address, app, stop, done: tokio::spawn(serving) })
+        let follower = config.market.headers.clone().map(|settings| Follower::start(app.clone(), settings));
+        Ok(Self { address, app, stop, done: tokio::spawn(serving), follower })
     }
 
     /// Stops listening, lets requests that are under way finish (10 s at most), and closes the pool.
     pub async fn stop(self) {
+        drop(self.follower);
         let _already_gone = self.stop.send(());
         if tokio::time::timeout(std::time::Duration::from_secs(10), self.done).await.is_err() {
             tracing::warn!("some requests were cut off");

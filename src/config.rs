@@ -12,6 +12,7 @@ use crate::app::Terms;
 use crate::cache::{self, RedisConfig, Ttls};
 use crate::coherence::{self, Consistency, ReplicaConfig};
 use crate::db;
+use crate::flows::headers;
 
 mod parse;
 mod redis;
@@ -57,8 +58,8 @@ pub struct Http {
 pub struct Market {
     /// What is asked of ancestries and prices.
     pub terms: Terms,
-    /// File or URL of block headers.
-    pub headers_source: Option<String>,
+    /// File or URL of block headers, and how often it is looked at.
+    pub headers: Option<headers::Settings>,
     /// How long a quote holds.
     pub price_quote_ttl: Duration,
     /// How long a receipt holds.
@@ -261,6 +262,7 @@ fn http(r: &mut Reader<'_>) -> Http {
 
 fn market(r: &mut Reader<'_>) -> Market {
     r.fallback("HEADERS_SOURCE", "HEADERS_FILE");
+    let poll = r.ms("HEADERS_POLL_MS", 100, 3_600_000);
     r.check("OL_NAMESPACE", |t| (1..=200).contains(&t.chars().count()));
     Market {
         terms: Terms {
@@ -270,7 +272,7 @@ fn market(r: &mut Reader<'_>) -> Market {
             policy_default_id: r.text("POLICY_DEFAULT_ID"),
             price_default_sats: r.number("PRICE_DEFAULT_SATS", 1, 2_100_000_000_000_000),
         },
-        headers_source: r.text("HEADERS_SOURCE"),
+        headers: r.text("HEADERS_SOURCE").map(|source| headers::Settings { source, poll }),
         price_quote_ttl: Duration::from_secs(r.number("PRICE_QUOTE_TTL_SEC", 1, 86_400)),
         receipt_ttl: Duration::from_secs(r.number("RECEIPT_TTL_SEC", 1, 31_536_000)),
         pay_splits: r.json("PAY_SPLITS_JSON", parse::is_whole_split),

@@ -1,6 +1,7 @@
 //! Flows: what needs two rooms, or a transaction.
 
 pub mod bundle;
+pub mod headers;
 pub mod health;
 pub mod import;
 pub mod listing;

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use chrono::{DateTime, Utc};
 use overlay_entity::ids::VersionId;
@@ -40,6 +41,8 @@ pub struct Readiness {
     pub confirmations: Option<u32>,
     /// What the policy says, if one was given and the ancestry is known whole.
     pub policy: Option<Evaluation>,
+    /// Whether the header source fails, so that the chain may be longer, or another one, than is known.
+    pub is_unstable: bool,
 }
 
 /// What is asked for.
@@ -60,7 +63,7 @@ impl Readiness {
     }
 
     fn no(version_id: VersionId, reason: &'static str) -> Self {
-        Self { blockers: vec![Blocker { version_id, reason }], confirmations: None, policy: None }
+        Self { blockers: vec![Blocker { version_id, reason }], confirmations: None, policy: None, is_unstable: false }
     }
 }
 
@@ -82,6 +85,15 @@ pub struct Ancestry {
 /// `policy-not-found`, `invalid-policy`; `unavailable` or `timeout` when the database does not answer. An unknown version is
 /// not ready, and no error.
 pub async fn readiness(app: &App, caller: &Caller, asked: Asked, now: DateTime<Utc>) -> Result<Readiness> {
+    let is_unstable = app.unstable.load(Ordering::Relaxed);
+    if is_unstable {
+        // The source's return leaves no trace in the feed.
+        caller.ledger().live(crate::cache::Outcome::Hit);
+    }
+    Ok(Readiness { is_unstable, ..verdict(app, caller, asked, now).await? })
+}
+
+async fn verdict(app: &App, caller: &Caller, asked: Asked, now: DateTime<Utc>) -> Result<Readiness> {
     let Asked { target, min_confs, policy } = asked;
     let applied = policy::chosen(app, caller, policy).await?;
     let ancestry = match ancestry(app, caller, target, now).await? {
@@ -179,5 +191,5 @@ fn judge(ancestry: &Ancestry, min_confs: u32) -> Readiness {
         .map(|(version_id, reason)| Blocker { version_id, reason })
         .collect();
     let least = proofs.iter().map(|proof| proof.map_or(0, |verified| verified.confirmations)).min();
-    Readiness { blockers, confirmations: least.filter(|_| cut.is_empty()), policy: None }
+    Readiness { blockers, confirmations: least.filter(|_| cut.is_empty()), policy: None, is_unstable: false }
 }

@@ -3,6 +3,7 @@
 mod ancestry;
 mod bundle;
 mod graphql;
+mod headers;
 mod live;
 mod policy;
 mod stranger;

@@ -19,6 +19,7 @@ pub mod hash;
 pub mod header;
 pub mod merkle;
 mod room;
+pub mod source;
 mod store;
 pub mod tx;
 pub mod verify;

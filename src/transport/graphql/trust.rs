@@ -1,6 +1,7 @@
 //! Bundles, verdicts and declarations in GraphQL.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use async_graphql::{Context, Enum, Object};
 use chrono::Utc;
@@ -215,6 +216,13 @@ impl ReadinessObject {
         self.0.confirmations
     }
 
+    /// Whether the header source fails, so that the chain may be longer, or another one, than is known.
+    async fn unstable(&self, ctx: &Context<'_>) -> bool {
+        // It changes without a trace in the feed.
+        ctx.data_unchecked::<Loaders>().caller.ledger().live(crate::cache::Outcome::Hit);
+        self.0.is_unstable
+    }
+
     /// What the policy says; null when none was given, or the ancestry is not known whole.
     async fn policy(&self) -> Option<EvaluationObject> {
         self.0.policy.clone().map(EvaluationObject)
@@ -301,6 +309,14 @@ impl ChainTip {
     /// Root over the block's transaction ids.
     async fn merkle_root(&self) -> String {
         self.0.merkle_root.to_string()
+    }
+
+    /// Whether the header source fails, so that the chain may be longer, or another one, than is known.
+    async fn unstable(&self, ctx: &Context<'_>) -> bool {
+        let loaders = ctx.data_unchecked::<Loaders>();
+        // It changes without a trace in the feed.
+        loaders.caller.ledger().live(crate::cache::Outcome::Hit);
+        loaders.app.unstable.load(Ordering::Relaxed)
     }
 }
 

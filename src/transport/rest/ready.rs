@@ -38,6 +38,9 @@ struct Body {
     confirmations: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     policy: Option<Evaluation>,
+    /// Only when it is.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    unstable: bool,
 }
 
 #[derive(Deserialize)]
@@ -97,6 +100,7 @@ fn answer(outcome: Result<Readiness>) -> Response {
         hint: first.map(|blocker| blocker.version_id),
         confirmations: readiness.confirmations,
         policy: readiness.policy,
+        unstable: readiness.is_unstable,
     };
     // It holds for this moment only.
     ([(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(body)).into_response()
