@@ -7,6 +7,8 @@
 //! Formats: block and transaction serialisation as in the Bitcoin developer reference
 //! (<https://developer.bitcoin.org/reference/>), Bitcoin white paper section 8 for the proof itself.
 
+pub mod beef;
+pub mod bump;
 mod bytes;
 pub mod declaration;
 pub mod envelope;
@@ -14,8 +16,12 @@ pub mod hash;
 pub mod header;
 pub mod merkle;
 pub mod tx;
+#[cfg(test)]
+mod vectors;
 pub mod verify;
 
+pub use beef::{Beef, BeefError, BeefTransaction, RootClaim};
+pub use bump::{Bump, BumpError};
 pub use declaration::{Declaration, DeclarationError, DeclarationKind};
 pub use envelope::{BlockRef, Envelope, Proof};
 pub use hash::{Hash32, HexError, decode_hex, encode_hex, sha256d};
