@@ -8,7 +8,9 @@ impl Beef {
     /// Every root that the header source has to confirm, in the order of the transactions that depend on them. Once
     /// all are confirmed, each transaction is either in a block itself or connected to some that are.
     ///
-    /// A transaction that is only named is refused unless one of the BUMPs has it; see [`Beef::check_knowing`].
+    /// A transaction that is only named is refused unless one of the BUMPs has it; see [`Beef::check_knowing`]. Such a
+    /// claim is weaker than the others: an inner node of the tree can be named as well (CVE-2017-12842), so it counts
+    /// only for who holds bytes that hash to the id and are not 64.
     pub fn check(&self) -> Result<Vec<RootClaim>, BeefError> {
         self.check_knowing(|_| false)
     }

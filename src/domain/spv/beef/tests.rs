@@ -221,8 +221,8 @@ fn altered_beefs_do_not_claim_the_same() {
                 }
             }
         }
-        // Not covered by any claim: bit 1 of a leaf's flag, that is whether it is marked as of interest. The first two
-        // leaves are those of level 0, the others of one leaf a level.
+        // Not covered by any claim: bit 1 of a leaf's flag, that is whether it is marked as of interest. The BUMP has
+        // eight leaves, each with a hash.
         assert!(same.iter().all(|(_, bit)| *bit == 1), "{same:?}");
         assert_eq!(same.len(), 8);
     }
