@@ -14,7 +14,7 @@ use crate::cache::{Cached, Key, Kind, Loaded};
 pub use crate::domain::assets::ancestry::TOO_LARGE;
 use crate::domain::assets::ancestry::{self, Ancestor, Published};
 use crate::domain::caller::Caller;
-use crate::domain::spv::{Beef, Bump, Declared, Envelope, Flaw, Spv, Verified, View};
+use crate::domain::spv::{Beef, Bump, Declared, Envelope, Flaw, Spv, Verified, View, decode_hex};
 use crate::error::{self, Error, Result};
 
 /// An ancestry with its manifests and declarations.
@@ -189,7 +189,8 @@ impl Bundle {
             let envelope = node.declared.as_ref().and_then(|declared| declared.envelope.as_ref());
             let envelope = envelope.ok_or_else(|| Error::internal("a proof that holds has an envelope"))?;
             let envelope: Envelope = serde_json::from_str(envelope.text()).map_err(Error::internal)?;
-            envelope.to_bump(verified.block_height).map_err(Error::internal)
+            let raw = decode_hex(&envelope.raw_tx).map_err(Error::internal)?;
+            Ok((raw, envelope.to_bump(verified.block_height).map_err(Error::internal)?))
         };
         nodes.map(bump).collect()
     }
@@ -199,6 +200,6 @@ impl Bundle {
     /// # Errors
     /// As [`Self::bumps`].
     pub fn beef(&self) -> Result<Vec<u8>> {
-        Beef::of(self.bumps()?).and_then(|beef| beef.to_bytes()).map_err(Error::internal)
+        Beef::of(self.bumps()?).and_then(|beef| beef.to_bytes_v1()).map_err(Error::internal)
     }
 }

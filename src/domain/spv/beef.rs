@@ -1,85 +1,134 @@
-//! BEEF, transactions with the Merkle paths that prove them or their ancestors: V1 (BRC-62,
-//! <https://bsv.brc.dev/transactions/0062>), V2 (BRC-96) and Atomic BEEF (BRC-95).
+//! BEEF, the Background Evaluation Extended Format: transactions, and the BUMPs that prove them or their ancestors.
 //!
-//! Layout: version, count of paths, paths ([`Bump`]), count of transactions, transactions, each after those it spends from.
-//! In V1 a transaction is followed by `01` and the index of its path, or by `00`; in V2 it comes after `01` and that index,
-//! after `00`, or is its identifier alone after `02`. Atomic BEEF puts `01010101` and the identifier of the transaction that
-//! it is about in front.
+//! Formats, numbers as `CompactSize`:
+//!
+//! * V1 (BRC-62, <https://bsv.brc.dev/transactions/0062>): `0100beef`, count of BUMPs, BUMPs, count of transactions,
+//!   and for each its raw bytes followed by `00`, or by `01` and the index of its BUMP.
+//! * V2 (BRC-96, <https://bsv.brc.dev/transactions/0096>): `0200beef`, and what is known of a transaction comes first:
+//!   `00` raw bytes, `01` index of its BUMP and raw bytes, `02` only the 32 bytes of its id.
+//! * Atomic (BRC-95, <https://bsv.brc.dev/transactions/0095>): `01010101`, the 32 bytes of the subject's id, and then
+//!   V1 or V2. Ids are in internal order everywhere.
+//!
+//! [`Beef::parse`] reads the form, [`Beef::check`] says what it comes to. Neither runs a script nor adds up amounts:
+//! a transaction with a BUMP is proven when its root is a block's, one without is only *connected* to some that are.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{
     bump::{Bump, BumpError},
     bytes::{ReadError, Reader, write_count},
-    hash::{Hash32, sha256d},
+    hash::{Hash32, HexError, decode_hex, sha256d},
     tx::{Transaction, TxError},
 };
+
+mod check;
+#[cfg(test)]
+mod tests;
 
 const V1: [u8; 4] = [0x01, 0x00, 0xbe, 0xef];
 const V2: [u8; 4] = [0x02, 0x00, 0xbe, 0xef];
 const ATOMIC: [u8; 4] = [0x01; 4];
-/// Least bytes of a path, and of a transaction in each version.
-const BUMP_BYTES: usize = 4;
-const TX_BYTES: usize = 33;
+/// Bytes of the smallest BUMP, a lone leaf: what a count of BUMPs promises at least.
+const BUMP_BYTES: usize = 37;
+/// Bytes of a transaction that is only named: what a count of transactions promises at least.
+const NAMED_BYTES: usize = 33;
 
-/// Transactions with the paths that prove them.
+/// A set of transactions with their proofs, as parsed: see [`Beef::check`] for what it proves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Beef {
-    /// The paths.
+    /// Merkle paths, one per block as a rule.
     pub bumps: Vec<Bump>,
-    /// The transactions, each after those it spends from.
-    pub txs: Vec<BeefTx>,
+    /// Transactions, parents before their children.
+    pub transactions: Vec<BeefTransaction>,
     /// The transaction that an Atomic BEEF is about.
     pub subject: Option<Hash32>,
 }
 
-/// A transaction of a BEEF.
+/// A transaction of a BEEF, with its bytes or only by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BeefTx {
-    /// Its identifier.
+pub struct BeefTransaction {
+    /// Its id: the hash of its bytes if those are given.
     pub txid: Hash32,
-    /// Its bytes; `None` when only the identifier is there (V2).
-    pub raw: Option<Vec<u8>>,
-    /// Index of its path.
+    /// The transaction, unless it is only named (V2).
+    pub tx: Option<Transaction>,
+    /// Which of the BUMPs is said to prove it.
     pub bump: Option<usize>,
 }
 
-/// Why bytes are not a BEEF, or a BEEF proves nothing.
+/// A root that the header source has to confirm: if a block of that height on the best chain has it, the transaction
+/// is in that block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RootClaim {
+    /// Height of the block.
+    pub block_height: u32,
+    /// Its Merkle root.
+    pub merkle_root: Hash32,
+    /// The transaction that is proven by it.
+    pub txid: Hash32,
+}
+
+/// Why bytes are no BEEF, or a BEEF does not hold together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BeefError {
-    /// Begins like nothing that is known.
-    #[error("the bytes are no BEEF of a version that is known")]
+    /// Not hex at all.
+    #[error("BEEF is not hex: {0}")]
+    NotHex(#[from] HexError),
+    /// None of the three prefixes.
+    #[error("BEEF begins with none of the known versions")]
     Version,
     /// Fewer bytes than its counts promise.
-    #[error("the BEEF ends early, or promises more than its bytes hold")]
+    #[error("BEEF ends early, or promises more than its bytes hold")]
     Truncated,
-    /// A count in a longer form than it needs.
-    #[error("a count is not in its shortest form")]
+    /// A number in a longer form than it needs.
+    #[error("a number is not in its shortest form")]
     NonCanonicalCount,
-    /// A mark that means nothing.
-    #[error("mark {0} means nothing")]
-    Mark(u8),
-    /// Bytes at the end.
+    /// Bytes after the last transaction.
     #[error("{0} bytes follow the BEEF")]
     TrailingBytes(usize),
-    /// A path that cannot be read, or proves nothing.
+    /// One of the BUMPs, or merging them.
     #[error("{0}")]
     Bump(#[from] BumpError),
-    /// A transaction that cannot be read.
+    /// One of the transactions.
     #[error("{0}")]
-    Tx(#[from] TxError),
-    /// The index of a path that is not there.
-    #[error("there is no path {0}")]
-    NoBump(usize),
-    /// One transaction twice.
-    #[error("a transaction comes twice")]
-    Twice,
-    /// A transaction without a path that spends from one that is not proven here.
-    #[error("transaction {0} is not proven")]
+    Transaction(#[from] TxError),
+    /// What stands before or after a transaction is none of the known marks.
+    #[error("transaction mark {0} has no meaning")]
+    Mark(u8),
+    /// A BUMP that is not there.
+    #[error("there is no BUMP {0}")]
+    NoSuchBump(u64),
+    /// No transaction at all.
+    #[error("BEEF has no transactions")]
+    Empty,
+    /// The same transaction twice.
+    #[error("transaction {0} comes twice")]
+    DuplicateTransaction(Hash32),
+    /// The BUMP that should prove a transaction is about others.
+    #[error("the BUMP of transaction {0} does not have it")]
+    NotInBump(Hash32),
+    /// Two roots for one block.
+    #[error("BUMPs of height {0} have different roots")]
+    ConflictingRoots(u32),
+    /// No BUMP, and spends a transaction that does not come before it.
+    #[error("transaction {txid} has no proof and its input {input} does not come before it")]
+    MissingInput {
+        /// The transaction without proof.
+        txid: Hash32,
+        /// The transaction it spends.
+        input: Hash32,
+    },
+    /// Only named, and in no BUMP.
+    #[error("transaction {0} is only named and nothing proves it")]
     Unproven(Hash32),
-    /// An Atomic BEEF without the transaction it is about, or with one that has nothing to do with it.
-    #[error("the BEEF is not about its subject alone")]
-    Subject,
+    /// An Atomic BEEF without the transaction it is about.
+    #[error("subject {0} is missing")]
+    SubjectMissing(Hash32),
+    /// An Atomic BEEF with a transaction that is no ancestor of its subject.
+    #[error("transaction {0} is no ancestor of the subject")]
+    Unrelated(Hash32),
+    /// Version 1 cannot name a transaction without its bytes.
+    #[error("transaction {0} is only named, which version 1 has no form for")]
+    NotInV1(Hash32),
 }
 
 impl From<ReadError> for BeefError {
@@ -91,14 +140,8 @@ impl From<ReadError> for BeefError {
     }
 }
 
-/// A root that the best chain must have at a height, for the proof of a transaction to hold.
-pub type Claim = (u32, Hash32, Hash32);
-
 impl Beef {
-    /// Reads a BEEF of any version that fills the bytes exactly. What it proves is for [`Self::claims`].
-    ///
-    /// # Errors
-    /// What is wrong with the bytes.
+    /// Reads a BEEF of any of the three forms that fills the bytes exactly.
     pub fn parse(bytes: &[u8]) -> Result<Self, BeefError> {
         let mut reader = Reader(bytes);
         let mut version = reader.array()?;
@@ -107,188 +150,137 @@ impl Beef {
             subject = Some(Hash32::from_internal(reader.array()?));
             version = reader.array()?;
         }
-        let is_v2 = match version {
-            V1 => false,
-            V2 => true,
-            _ => return Err(BeefError::Version),
-        };
-        let mut bumps = Vec::new();
-        for _ in 0..reader.count(BUMP_BYTES)? {
+        if ![V1, V2].contains(&version) {
+            return Err(BeefError::Version);
+        }
+
+        let count = reader.count(BUMP_BYTES)?;
+        let mut bumps = Vec::with_capacity(count);
+        for _ in 0..count {
             let (bump, rest) = Bump::parse_prefix(reader.0)?;
-            reader.0 = rest;
             bumps.push(bump);
+            reader = Reader(rest);
         }
-        let mut txs = Vec::new();
-        for _ in 0..reader.count(TX_BYTES)? {
-            let tx = if is_v2 { tx_v2(&mut reader)? } else { tx_v1(&mut reader)? };
-            if let Some(bump) = tx.bump.filter(|bump| *bump >= bumps.len()) {
-                return Err(BeefError::NoBump(bump));
+
+        let count = reader.count(NAMED_BYTES)?;
+        let mut transactions = Vec::with_capacity(count);
+        for _ in 0..count {
+            let transaction = match version {
+                V1 => BeefTransaction::read_v1(&mut reader)?,
+                _ => BeefTransaction::read_v2(&mut reader)?,
+            };
+            if let Some(index) = transaction.bump.filter(|index| *index >= bumps.len()) {
+                return Err(BeefError::NoSuchBump(index as u64));
             }
-            txs.push(tx);
+            transactions.push(transaction);
         }
-        match reader.0.len() {
-            0 => Ok(Self { bumps, txs, subject }),
-            rest => Err(BeefError::TrailingBytes(rest)),
+        match reader.0 {
+            [] => Ok(Self { bumps, transactions, subject }),
+            rest => Err(BeefError::TrailingBytes(rest.len())),
         }
     }
 
-    /// A BEEF of proven transactions: one path for each block, one root for each.
-    ///
-    /// # Errors
-    /// When paths of one height are of different blocks, or prove nothing.
+    /// Reads the hex form.
+    pub fn from_hex(text: &str) -> Result<Self, BeefError> {
+        Self::parse(&decode_hex(text)?)
+    }
+
+    /// A BEEF of proven transactions, one BUMP per block. Of a BUMP only the path of its transaction is taken.
     pub fn of(proven: Vec<(Vec<u8>, Bump)>) -> Result<Self, BeefError> {
-        let mut by_height: BTreeMap<u32, Vec<Bump>> = BTreeMap::new();
-        let mut txs: BTreeMap<Hash32, (Vec<u8>, u32)> = BTreeMap::new();
+        let mut seen = HashSet::new();
+        let mut blocks: BTreeMap<u32, Vec<Bump>> = BTreeMap::new();
+        let mut found = Vec::with_capacity(proven.len());
         for (raw, bump) in proven {
-            let (txid, height) = (sha256d(&raw), bump.block_height);
-            bump.root_of(txid)?;
-            by_height.entry(height).or_default().push(bump);
-            txs.insert(txid, (raw, height));
+            let tx = Transaction::parse(&raw)?;
+            let txid = sha256d(&raw);
+            if !seen.insert(txid) {
+                continue;
+            }
+            let height = bump.block_height();
+            blocks.entry(height).or_default().push(Bump::from_path(height, txid, &bump.path_of(&txid)?)?);
+            found.push((txid, tx, height));
         }
-        let heights: Vec<u32> = by_height.keys().copied().collect();
-        let bumps = by_height.values().map(|bumps| Bump::merged(bumps)).collect::<Result<_, _>>()?;
-        // All are proven, so they may come in any order; by height is one that never puts a transaction before its inputs.
-        let mut txs: Vec<_> = txs.into_iter().map(|(txid, (raw, height))| (height, txid, raw)).collect();
-        txs.sort_unstable_by_key(|(height, txid, _)| (*height, *txid));
-        let tx = |(height, txid, raw)| BeefTx { txid, raw: Some(raw), bump: heights.binary_search(&height).ok() };
-        Ok(Self { bumps, txs: txs.into_iter().map(tx).collect(), subject: None })
+        let heights: HashMap<u32, usize> = blocks.keys().copied().zip(0..).collect();
+        let bumps = blocks.into_values().map(Bump::merge).collect::<Result<_, _>>()?;
+        let transaction =
+            |(txid, tx, height)| BeefTransaction { txid, tx: Some(tx), bump: heights.get(&height).copied() };
+        Ok(Self { bumps, transactions: found.into_iter().map(transaction).collect(), subject: None })
     }
 
-    /// The bytes in V1.
-    ///
-    /// # Errors
-    /// `Unproven` for a transaction of which only the identifier is there: V1 has no form for it.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, BeefError> {
-        let mut out = Vec::new();
-        if let Some(subject) = self.subject {
-            out.extend(ATOMIC);
-            out.extend(subject.as_internal());
-        }
-        out.extend(V1);
-        write_count(&mut out, self.bumps.len());
-        self.bumps.iter().for_each(|bump| out.extend(bump.to_bytes()));
-        write_count(&mut out, self.txs.len());
-        for tx in &self.txs {
-            out.extend(tx.raw.as_ref().ok_or(BeefError::Unproven(tx.txid))?);
-            match tx.bump {
-                Some(bump) => {
-                    out.push(1);
-                    write_count(&mut out, bump);
-                }
-                None => out.push(0),
+    /// The bytes in version 1, without the prefix of an Atomic BEEF.
+    pub fn to_bytes_v1(&self) -> Result<Vec<u8>, BeefError> {
+        let mut out = self.begin(V1);
+        for transaction in &self.transactions {
+            let tx = transaction.tx.as_ref().ok_or(BeefError::NotInV1(transaction.txid))?;
+            out.extend(tx.to_bytes());
+            out.push(u8::from(transaction.bump.is_some()));
+            if let Some(index) = transaction.bump {
+                write_count(&mut out, index);
             }
         }
         Ok(out)
     }
 
-    /// What the best chain must have for every transaction here to be proven: by its own path, or by those of all that it
-    /// spends from.
-    ///
-    /// # Errors
-    /// When something is not proven whatever the chain has.
-    pub fn claims(&self) -> Result<Vec<Claim>, BeefError> {
-        let (mut claims, mut roots) = (Vec::new(), HashMap::new());
-        let mut inputs_of: HashMap<Hash32, Vec<Hash32>> = HashMap::new();
-        let mut known = HashSet::new();
-        for tx in &self.txs {
-            let inputs = match &tx.raw {
-                Some(raw) => Transaction::parse(raw)?.inputs.into_iter().map(|input| input.prev_txid).collect(),
-                None => Vec::new(),
+    /// The bytes in version 2, without the prefix of an Atomic BEEF.
+    pub fn to_bytes_v2(&self) -> Vec<u8> {
+        let mut out = self.begin(V2);
+        for transaction in &self.transactions {
+            let Some(tx) = &transaction.tx else {
+                out.push(2);
+                out.extend(transaction.txid.as_internal());
+                continue;
             };
-            if inputs_of.insert(tx.txid, inputs).is_some() {
-                return Err(BeefError::Twice);
+            out.push(u8::from(transaction.bump.is_some()));
+            if let Some(index) = transaction.bump {
+                write_count(&mut out, index);
             }
-            if let Some(at) = tx.bump {
-                let bump = self.bumps.get(at).ok_or(BeefError::NoBump(at))?;
-                // A height has one block.
-                let root = bump.root_of(tx.txid)?;
-                if *roots.entry(bump.block_height).or_insert(root) != root {
-                    return Err(BumpError::OtherBlock.into());
-                }
-                claims.push((bump.block_height, root, tx.txid));
-                known.insert(tx.txid);
-            }
+            out.extend(tx.to_bytes());
         }
-        self.follow(&inputs_of, known)?;
-        let known = &inputs_of;
-        if let Some(subject) = self.subject {
-            let mut reached = BTreeSet::new();
-            let mut waiting = vec![subject];
-            while let Some(txid) = waiting.pop() {
-                if known.contains_key(&txid) && reached.insert(txid) {
-                    waiting.extend(inputs_of.get(&txid).into_iter().flatten());
-                }
-            }
-            if !reached.contains(&subject) || reached.len() != known.len() {
-                return Err(BeefError::Subject);
-            }
-        }
-        Ok(claims)
+        out
     }
 
-    /// Sees that every transaction without a path spends from known ones alone, which make it known: in whatever order they
-    /// come, for not every writer sorts them.
-    fn follow(&self, inputs_of: &HashMap<Hash32, Vec<Hash32>>, mut known: HashSet<Hash32>) -> Result<(), BeefError> {
-        let mut spenders: HashMap<Hash32, Vec<Hash32>> = HashMap::new();
-        let mut unmet: HashMap<Hash32, usize> = HashMap::new();
-        for tx in self.txs.iter().filter(|tx| tx.bump.is_none()) {
-            let inputs: BTreeSet<&Hash32> = inputs_of.get(&tx.txid).into_iter().flatten().collect();
-            if tx.raw.is_none() || inputs.is_empty() {
-                return Err(BeefError::Unproven(tx.txid));
-            }
-            unmet.insert(tx.txid, inputs.len());
-            inputs.into_iter().for_each(|input| spenders.entry(*input).or_default().push(tx.txid));
-        }
-        let mut fresh: Vec<Hash32> = known.iter().copied().collect();
-        while let Some(txid) = fresh.pop() {
-            for spender in spenders.get(&txid).into_iter().flatten() {
-                let left = unmet.entry(*spender).or_default();
-                *left = left.saturating_sub(1);
-                if *left == 0 && known.insert(*spender) {
-                    fresh.push(*spender);
-                }
-            }
-        }
-        match self.txs.iter().find(|tx| !known.contains(&tx.txid)) {
-            Some(tx) => Err(BeefError::Unproven(tx.txid)),
-            None => Ok(()),
-        }
+    fn begin(&self, version: [u8; 4]) -> Vec<u8> {
+        let mut out = version.to_vec();
+        write_count(&mut out, self.bumps.len());
+        out.extend(self.bumps.iter().flat_map(Bump::to_bytes));
+        write_count(&mut out, self.transactions.len());
+        out
     }
 }
 
-fn raw(reader: &mut Reader<'_>) -> Result<Vec<u8>, BeefError> {
-    let (_, rest) = Transaction::parse_prefix(reader.0)?;
-    let bytes = reader.take(reader.0.len() - rest.len())?;
-    if bytes.len() == 64 {
+impl BeefTransaction {
+    fn read_v1(reader: &mut Reader<'_>) -> Result<Self, BeefError> {
+        let (txid, tx) = read_transaction(reader)?;
+        let bump = match reader.array()? {
+            [0] => None,
+            [1] => Some(read_index(reader)?),
+            [mark] => return Err(BeefError::Mark(mark)),
+        };
+        Ok(Self { txid, tx: Some(tx), bump })
+    }
+
+    fn read_v2(reader: &mut Reader<'_>) -> Result<Self, BeefError> {
+        let bump = match reader.array()? {
+            [0] => None,
+            [1] => Some(read_index(reader)?),
+            [2] => return Ok(Self { txid: Hash32::from_internal(reader.array()?), tx: None, bump: None }),
+            [mark] => return Err(BeefError::Mark(mark)),
+        };
+        let (txid, tx) = read_transaction(reader)?;
+        Ok(Self { txid, tx: Some(tx), bump })
+    }
+}
+
+fn read_index(reader: &mut Reader<'_>) -> Result<usize, BeefError> {
+    let index = reader.compact()?;
+    usize::try_from(index).map_err(|_| BeefError::NoSuchBump(index))
+}
+
+fn read_transaction(reader: &mut Reader<'_>) -> Result<(Hash32, Transaction), BeefError> {
+    let (tx, rest) = Transaction::parse_prefix(reader.0)?;
+    let raw = reader.take(reader.0.len() - rest.len())?;
+    if raw.len() == 64 {
         return Err(TxError::SixtyFourBytes.into());
     }
-    Ok(bytes.to_vec())
+    Ok((sha256d(raw), tx))
 }
-
-fn index(reader: &mut Reader<'_>) -> Result<usize, BeefError> {
-    usize::try_from(reader.compact()?).map_err(|_| BeefError::Truncated)
-}
-
-fn tx_v1(reader: &mut Reader<'_>) -> Result<BeefTx, BeefError> {
-    let raw = raw(reader)?;
-    let bump = match reader.array()? {
-        [0] => None,
-        [1] => Some(index(reader)?),
-        [mark] => return Err(BeefError::Mark(mark)),
-    };
-    Ok(BeefTx { txid: sha256d(&raw), raw: Some(raw), bump })
-}
-
-fn tx_v2(reader: &mut Reader<'_>) -> Result<BeefTx, BeefError> {
-    let bump = match reader.array()? {
-        [0] => None,
-        [1] => Some(index(reader)?),
-        [2] => return Ok(BeefTx { txid: Hash32::from_internal(reader.array()?), raw: None, bump: None }),
-        [mark] => return Err(BeefError::Mark(mark)),
-    };
-    let raw = raw(reader)?;
-    Ok(BeefTx { txid: sha256d(&raw), raw: Some(raw), bump })
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,80 +1,153 @@
-//! BUMP, the binary Merkle path of one or several transactions of a block (BRC-74,
-//! <https://bsv.brc.dev/transactions/0074>).
+//! BUMP, the BSV Unified Merkle Path: the Merkle paths of one or more transactions of one block.
 //!
-//! Layout: block height (`CompactSize`), height of the tree (one byte), then level by level from the leaves a count and its
-//! nodes: offset within the level (`CompactSize`), flags (one byte), and the 32-byte hash unless the flags say that the node
-//! repeats its left neighbour. A node that can be computed from the level below may be left out. The block of a single
-//! transaction has a tree of height one with that leaf alone.
+//! Format (BRC-74, <https://bsv.brc.dev/transactions/0074>): block height `CompactSize`, tree height 1 byte, then for
+//! each level from the transaction ids upwards a count and that many leaves. A leaf: offset in its level `CompactSize`,
+//! flag 1 byte, and unless the flag is 1 a hash of 32 bytes in internal order. Flags: 0 a hash, 1 a duplicate of the
+//! working hash, 2 the hash of a transaction the sender is interested in. A node that can be computed from those below
+//! it may be left out. The format has two corners that other implementations agree on:
+//!
+//! * A block of a single transaction has tree height 1 and one lone leaf, which is its own root. Tree height 0 has no
+//!   leaf to prove and is refused.
+//! * Tree height 1 with more than two leaves is a whole block: all its transaction ids and nothing above.
+//!
+//! Leaves of a level may come in any order, as the format demands none; they are written in order of their offsets.
+//! A [`Bump`] in hand is consistent: every transaction id in it climbs to one and the same root, and does so by the
+//! rules of [`super::merkle`]. Whether that root is a block's is for the header source to say.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    bytes::{ReadError, Reader, write_count},
-    hash::{Hash32, sha256d},
-    merkle::{MAX_PATH, MerkleError, PathStep, Position, root_from_path},
+    bytes::{ReadError, Reader, write_compact, write_count},
+    hash::{Hash32, HexError, decode_hex},
+    merkle::{MAX_PATH, MerkleError, PathStep, Position, believed_parent, root_from_path},
 };
+use climb::learn;
 
-/// Bytes of a node without a hash: what a count of nodes promises at least.
-const NODE_BYTES: usize = 2;
-/// The node repeats its left neighbour.
-const DUPLICATE: u8 = 1;
-/// The node is a transaction that the path is for.
-const TXID: u8 = 2;
+mod climb;
+mod json;
+#[cfg(test)]
+mod tests;
 
-/// A Merkle path of one or several transactions of a block.
+/// Bytes of a leaf that is a duplicate: what a count of leaves promises at least.
+const LEAF_BYTES: usize = 2;
+
+/// Merkle paths to one root, see the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bump {
-    /// Height of the block.
-    pub block_height: u32,
-    /// By level from the leaves, by offset.
-    levels: Vec<BTreeMap<u64, Node>>,
+    block_height: u32,
+    /// What is written, level by level, in order of the offsets.
+    levels: Vec<Vec<Leaf>>,
+    /// What is known, computed nodes included, below the root; a duplicate has the hash of its partner.
+    nodes: Vec<Nodes>,
+    root: Hash32,
 }
 
-/// A node of the tree.
+/// The known nodes of a level by offset.
+type Nodes = BTreeMap<u64, Hash32>;
+
+/// A node of the tree as a BUMP spells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Node {
-    /// A hash, and whether it is a transaction that the path is for.
-    Hash(Hash32, bool),
-    /// The same as its left neighbour.
-    Duplicate,
+struct Leaf {
+    offset: u64,
+    data: LeafData,
 }
 
-/// Why bytes are not a BUMP, or a BUMP proves nothing of a transaction.
+/// The three data flags and what goes with them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LeafData {
+    Hash(Hash32),
+    Duplicate,
+    Txid(Hash32),
+}
+
+/// Whether a BUMP stands alone or inside a BEEF, where other implementations leave nodes in that nobody needs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Exact,
+    Embedded,
+}
+
+/// Why bytes are no BUMP, or a BUMP does not tell what it is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BumpError {
+    /// Not hex at all.
+    #[error("BUMP is not hex: {0}")]
+    NotHex(#[from] HexError),
     /// Fewer bytes than its counts promise.
-    #[error("the path ends early, or promises more than its bytes hold")]
+    #[error("BUMP ends early, or promises more than its bytes hold")]
     Truncated,
-    /// A count in a longer form than it needs.
-    #[error("a count is not in its shortest form")]
+    /// A number in a longer form than it needs.
+    #[error("a number is not in its shortest form")]
     NonCanonicalCount,
-    /// A height beyond 32 bits.
-    #[error("the block's height is out of range")]
-    Height,
-    /// No levels, or more than [`MAX_PATH`].
-    #[error("the tree has {0} levels")]
-    Levels(u8),
-    /// Flags that mean nothing.
-    #[error("flags {0} mean nothing")]
-    Flags(u8),
-    /// Two nodes at one place, a place that the level does not have, or a duplicate that has no left neighbour.
-    #[error("a node is at a place where none can be")]
-    Place,
-    /// Bytes after the path.
-    #[error("{0} bytes follow the path")]
+    /// Bytes after the last leaf.
+    #[error("{0} bytes follow the BUMP")]
     TrailingBytes(usize),
-    /// The transaction is not among the leaves.
-    #[error("the path is not for that transaction")]
-    OtherTransaction,
-    /// A node that is needed is neither there nor can be computed.
-    #[error("a node of the path is missing")]
-    MissingNode,
-    /// The paths are of different blocks, or disagree about a node.
-    #[error("the paths do not belong together")]
-    OtherBlock,
-    /// The path has a form that proves nothing.
+    /// A height no chain has.
+    #[error("block height {0} is out of range")]
+    BlockHeight(u64),
+    /// No level, or more than [`MAX_PATH`].
+    #[error("tree height {0} is out of range")]
+    TreeHeight(usize),
+    /// A data flag above 2.
+    #[error("data flag {0} has no meaning")]
+    Flag(u8),
+    /// In JSON: a hash and a duplicate at once, or neither.
+    #[error("leaf {offset} of level {level} is not either a hash or a duplicate")]
+    Leaf {
+        /// Level of the leaf, the transaction ids being level 0.
+        level: usize,
+        /// Its offset in the level.
+        offset: u64,
+    },
+    /// An offset twice in one level.
+    #[error("offset {offset} comes twice in level {level}")]
+    DuplicateOffset {
+        /// Level of the leaf.
+        level: usize,
+        /// Its offset.
+        offset: u64,
+    },
+    /// An offset that a level of a tree of this height does not have.
+    #[error("level {level} is not wide enough for offset {offset}")]
+    OffsetBeyondWidth {
+        /// Level of the leaf.
+        level: usize,
+        /// Its offset.
+        offset: u64,
+    },
+    /// A node that is no sibling on the way up from any leaf.
+    #[error("no path needs offset {offset} of level {level}")]
+    NeedlessNode {
+        /// Level of the node.
+        level: usize,
+        /// Its offset.
+        offset: u64,
+    },
+    /// A sibling that is neither given nor can be computed.
+    #[error("offset {offset} of level {level} is missing")]
+    MissingNode {
+        /// Level of the node.
+        level: usize,
+        /// Its offset.
+        offset: u64,
+    },
+    /// A node that is given although another follows from those below it: not all leaves have the same root.
+    #[error("offset {offset} of level {level} is not what the nodes below it hash to")]
+    Inconsistent {
+        /// Level of the node.
+        level: usize,
+        /// Its offset.
+        offset: u64,
+    },
+    /// The path is of a form that proves nothing.
     #[error("{0}")]
     Merkle(#[from] MerkleError),
+    /// The BUMP has no such leaf.
+    #[error("transaction {0} is not in the BUMP")]
+    UnknownTxid(Hash32),
+    /// A merge of nothing, or of BUMPs that differ in block height, tree height or root.
+    #[error("only BUMPs of one block can be merged")]
+    NotOneBlock,
 }
 
 impl From<ReadError> for BumpError {
@@ -87,230 +160,198 @@ impl From<ReadError> for BumpError {
 }
 
 impl Bump {
-    /// Reads a path that fills the bytes exactly.
-    ///
-    /// # Errors
-    /// What is wrong with the bytes.
+    /// Reads a BUMP that fills the bytes exactly and holds no node that is not needed.
     pub fn parse(bytes: &[u8]) -> Result<Self, BumpError> {
-        match Self::parse_prefix(bytes)? {
+        match Self::read(bytes, Form::Exact)? {
             (bump, []) => Ok(bump),
             (_, rest) => Err(BumpError::TrailingBytes(rest.len())),
         }
     }
 
-    /// Reads one path and returns the bytes after it.
-    ///
-    /// # Errors
-    /// What is wrong with the bytes.
-    pub fn parse_prefix(bytes: &[u8]) -> Result<(Self, &[u8]), BumpError> {
-        let mut reader = Reader(bytes);
-        let block_height = u32::try_from(reader.compact()?).map_err(|_| BumpError::Height)?;
-        let [height] = reader.array()?;
-        if height == 0 || usize::from(height) > MAX_PATH {
-            return Err(BumpError::Levels(height));
-        }
-        let mut levels = Vec::with_capacity(usize::from(height));
-        for level in 0..height {
-            let mut nodes = BTreeMap::new();
-            for _ in 0..reader.count(NODE_BYTES)? {
-                let offset = reader.compact()?;
-                let [flags] = reader.array()?;
-                let node = match flags {
-                    0 | TXID => Node::Hash(Hash32::from_internal(reader.array()?), flags == TXID),
-                    DUPLICATE => Node::Duplicate,
-                    flags => return Err(BumpError::Flags(flags)),
-                };
-                let is_place = offset >> (height - level) == 0 && (node != Node::Duplicate || offset % 2 == 1);
-                let is_leaf = level == 0 || !matches!(node, Node::Hash(_, true));
-                if !is_place || !is_leaf || nodes.insert(offset, node).is_some() {
-                    return Err(BumpError::Place);
-                }
-            }
-            levels.push(nodes);
-        }
-        Ok((Self { block_height, levels }, reader.0))
+    /// Reads the hex form.
+    pub fn from_hex(text: &str) -> Result<Self, BumpError> {
+        Self::parse(&decode_hex(text)?)
     }
 
-    /// The bytes, nodes by offset.
+    /// Reads one BUMP and returns the bytes after it, for BEEF. Nodes that are not needed are let pass here, as some
+    /// writers of BEEF leave them in; they must still agree with the others.
+    pub fn parse_prefix(bytes: &[u8]) -> Result<(Self, &[u8]), BumpError> {
+        Self::read(bytes, Form::Embedded)
+    }
+
+    fn read(bytes: &[u8], form: Form) -> Result<(Self, &[u8]), BumpError> {
+        let mut reader = Reader(bytes);
+        let height = reader.compact()?;
+        let block_height = u32::try_from(height).map_err(|_| BumpError::BlockHeight(height))?;
+        let tree_height = usize::from(reader.array::<1>()?[0]);
+        if !(1..=MAX_PATH).contains(&tree_height) {
+            return Err(BumpError::TreeHeight(tree_height));
+        }
+        let mut levels = Vec::with_capacity(tree_height);
+        for _ in 0..tree_height {
+            let count = reader.count(LEAF_BYTES)?;
+            let mut leaves = Vec::with_capacity(count);
+            for _ in 0..count {
+                let offset = reader.compact()?;
+                let data = match reader.array()? {
+                    [0] => LeafData::Hash(Hash32::from_internal(reader.array()?)),
+                    [1] => LeafData::Duplicate,
+                    [2] => LeafData::Txid(Hash32::from_internal(reader.array()?)),
+                    [flag] => return Err(BumpError::Flag(flag)),
+                };
+                leaves.push(Leaf { offset, data });
+            }
+            levels.push(leaves);
+        }
+        Ok((Self::assemble(block_height, levels, form)?, reader.0))
+    }
+
+    /// The bytes, every level in order of its offsets and every number in its shortest form.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        write_count(&mut out, self.block_height as usize);
-        out.push(self.levels.len().to_le_bytes()[0]);
-        for nodes in &self.levels {
-            write_count(&mut out, nodes.len());
-            for (offset, node) in nodes {
-                // Below 2^32, the widest level there is.
-                write_count(&mut out, usize::try_from(*offset).unwrap_or(usize::MAX));
-                match node {
-                    Node::Hash(hash, is_txid) => {
-                        out.push(if *is_txid { TXID } else { 0 });
-                        out.extend(hash.as_internal());
-                    }
-                    Node::Duplicate => out.push(DUPLICATE),
-                }
+        write_compact(&mut out, u64::from(self.block_height));
+        out.push(self.levels.len() as u8);
+        for leaves in &self.levels {
+            write_count(&mut out, leaves.len());
+            for leaf in leaves {
+                write_compact(&mut out, leaf.offset);
+                let (flag, hash) = match leaf.data {
+                    LeafData::Hash(hash) => (0, Some(hash)),
+                    LeafData::Duplicate => (1, None),
+                    LeafData::Txid(hash) => (2, Some(hash)),
+                };
+                out.push(flag);
+                out.extend(hash.iter().flat_map(|hash| hash.as_internal()));
             }
         }
         out
     }
 
-    /// The path of one transaction. Its offset in the block is the sum of 2^i over the levels i at which the sibling is on
-    /// the left.
-    ///
-    /// # Errors
-    /// `TooLong` for a path of more than [`MAX_PATH`] levels; what [`root_from_path`] refuses.
+    /// The BUMP of one transaction: its path, turned from sides to offsets.
     pub fn from_path(block_height: u32, txid: Hash32, path: &[PathStep]) -> Result<Self, BumpError> {
-        // Refused forms must not pass by being written differently.
-        root_from_path(txid, path)?;
-        let is_left = |step: &PathStep| u64::from(step.position == Position::Left);
-        let offset = path.iter().enumerate().fold(0, |offset, (level, step)| offset | is_left(step) << level);
-        let mut levels = vec![BTreeMap::new(); path.len().max(1)];
-        levels[0].insert(offset, Node::Hash(txid, true));
+        if path.len() > MAX_PATH {
+            return Err(BumpError::TreeHeight(path.len()));
+        }
+        let left = |step: &PathStep| step.position == Position::Left;
+        let offset = (0..).zip(path).map(|(level, step)| u64::from(left(step)) << level).sum::<u64>();
+        let mut levels = vec![vec![Leaf { offset, data: LeafData::Txid(txid) }]];
         let mut node = txid;
         for (level, step) in path.iter().enumerate() {
-            // Equal siblings are at the end of a level: `root_from_path` has seen to it.
-            let sibling = if step.hash == node { Node::Duplicate } else { Node::Hash(step.hash, false) };
-            levels[level].insert(offset >> level ^ 1, sibling);
-            node = parent(node, step.hash, step.position);
-        }
-        Ok(Self { block_height, levels })
-    }
-
-    /// The transactions that the path is for, in block order.
-    pub fn txids(&self) -> impl Iterator<Item = Hash32> + '_ {
-        self.levels.first().into_iter().flat_map(BTreeMap::values).filter_map(|node| match node {
-            Node::Hash(hash, true) => Some(*hash),
-            _ => None,
-        })
-    }
-
-    /// The siblings that lead from a transaction to the root, lowest level first.
-    ///
-    /// # Errors
-    /// `OtherTransaction`, `MissingNode`.
-    pub fn path_of(&self, txid: Hash32) -> Result<Vec<PathStep>, BumpError> {
-        let leaves = self.levels.first().ok_or(BumpError::OtherTransaction)?;
-        let is_it = |(_, node): &(&u64, &Node)| matches!(node, Node::Hash(hash, _) if *hash == txid);
-        let (offset, _) = leaves.iter().find(is_it).ok_or(BumpError::OtherTransaction)?;
-        if let ([only], 1) = (&self.levels[..], leaves.len()) {
-            // A block of this one transaction.
-            return if only.contains_key(&0) { Ok(Vec::new()) } else { Err(BumpError::MissingNode) };
-        }
-        let mut path = Vec::with_capacity(self.levels.len());
-        let mut node = txid;
-        for level in 0..self.levels.len() {
-            let at = offset >> level ^ 1;
-            let position = if at % 2 == 0 { Position::Left } else { Position::Right };
-            let hash = match self.node(level, at)? {
-                Node::Hash(hash, _) => hash,
-                Node::Duplicate => node,
+            let data = if step.hash == node { LeafData::Duplicate } else { LeafData::Hash(step.hash) };
+            levels.resize_with(levels.len().max(level + 1), Vec::new);
+            levels[level].push(Leaf { offset: offset >> level ^ 1, data });
+            node = match step.position {
+                Position::Left => believed_parent(step.hash, node)?,
+                Position::Right => believed_parent(node, step.hash)?,
             };
+        }
+        Self::assemble(block_height, levels, Form::Exact)
+    }
+
+    /// One BUMP for all the transactions these are about, without the nodes that can be computed. A BUMP that marks no
+    /// transaction is taken to be about every one it has.
+    pub fn merge(bumps: Vec<Self>) -> Result<Self, BumpError> {
+        let mut bumps = bumps.into_iter();
+        let first = bumps.next().ok_or(BumpError::NotOneBlock)?;
+        let mut marked = first.marked();
+        let Self { block_height, mut nodes, root, levels: lone } = first;
+        for bump in bumps {
+            if (bump.block_height, bump.root, bump.nodes.len()) != (block_height, root, nodes.len()) {
+                return Err(BumpError::NotOneBlock);
+            }
+            marked.extend(bump.marked());
+            for (level, (known, more)) in nodes.iter_mut().zip(bump.nodes).enumerate() {
+                for (offset, hash) in more {
+                    learn(known, level, offset, hash)?;
+                }
+            }
+        }
+        if nodes.is_empty() {
+            return Self::assemble(block_height, lone, Form::Exact);
+        }
+        let mut levels = Vec::with_capacity(nodes.len());
+        for (level, known) in nodes.iter().enumerate() {
+            let node = |offset| known.get(&offset).copied().ok_or(BumpError::MissingNode { level, offset });
+            let mut leaves = Vec::new();
+            for &offset in &marked {
+                if level == 0 {
+                    leaves.push(Leaf { offset, data: LeafData::Txid(node(offset)?) });
+                }
+                let sibling = offset ^ 1;
+                if !marked.contains(&sibling) {
+                    let hash = node(sibling)?;
+                    let data = if hash == node(offset)? { LeafData::Duplicate } else { LeafData::Hash(hash) };
+                    leaves.push(Leaf { offset: sibling, data });
+                }
+            }
+            levels.push(leaves);
+            marked = marked.iter().map(|offset| offset >> 1).collect();
+        }
+        Self::assemble(block_height, levels, Form::Exact)
+    }
+
+    /// The siblings that lead from a transaction to the root, as an envelope carries them.
+    pub fn path_of(&self, txid: &Hash32) -> Result<Vec<PathStep>, BumpError> {
+        let leaf = self.level_0().find(|leaf| leaf.hash() == Some(*txid));
+        let mut offset = leaf.ok_or(BumpError::UnknownTxid(*txid))?.offset;
+        let mut path = Vec::with_capacity(self.nodes.len());
+        for (level, nodes) in self.nodes.iter().enumerate() {
+            let hash = *nodes.get(&(offset ^ 1)).ok_or(BumpError::MissingNode { level, offset: offset ^ 1 })?;
+            let position = if offset & 1 == 1 { Position::Left } else { Position::Right };
             path.push(PathStep { hash, position });
-            node = parent(node, hash, position);
+            offset >>= 1;
         }
         Ok(path)
     }
 
-    /// The root that the path leads to from a transaction.
-    ///
-    /// # Errors
-    /// As [`Self::path_of`]; what [`root_from_path`] refuses.
-    pub fn root_of(&self, txid: Hash32) -> Result<Hash32, BumpError> {
-        Ok(root_from_path(txid, &self.path_of(txid)?)?)
+    /// The root that a transaction climbs to, by its own path.
+    pub fn root_of(&self, txid: &Hash32) -> Result<Hash32, BumpError> {
+        Ok(root_from_path(*txid, &self.path_of(txid)?)?)
     }
 
-    /// The root that the path leads to, from every leaf it has.
-    ///
-    /// # Errors
-    /// `OtherTransaction` when it is for no transaction; `OtherBlock` when its leaves lead to different roots; `Place` when a
-    /// node is on no leaf's way; as [`Self::root_of`].
-    pub fn root(&self) -> Result<Hash32, BumpError> {
-        self.txids().next().ok_or(BumpError::OtherTransaction)?;
-        let mut root = None;
-        for node in self.levels.first().into_iter().flat_map(BTreeMap::values) {
-            let Node::Hash(leaf, _) = node else { continue };
-            let of = self.root_of(*leaf)?;
-            if *root.get_or_insert(of) != of {
-                return Err(BumpError::OtherBlock);
-            }
-        }
-        // What is on nobody's way is not covered by any root, and so could be anything.
-        let leaves = || self.levels.first().into_iter().flat_map(BTreeMap::keys);
-        for (level, nodes) in self.levels.iter().enumerate().skip(1) {
-            let on_the_way: BTreeSet<u64> = leaves().map(|leaf| leaf >> level ^ 1).collect();
-            if !nodes.keys().all(|offset| on_the_way.contains(offset)) {
-                return Err(BumpError::Place);
-            }
-        }
-        root.ok_or(BumpError::OtherTransaction)
+    /// The root that all transactions of this BUMP climb to.
+    pub fn root(&self) -> Hash32 {
+        self.root
     }
 
-    /// One path for the transactions of several, without what can be computed.
-    ///
-    /// # Errors
-    /// `OtherBlock` when they are of different blocks; as [`Self::root_of`].
-    pub fn merged(bumps: &[Self]) -> Result<Self, BumpError> {
-        let first = bumps.first().ok_or(BumpError::OtherTransaction)?;
-        let mut merged = first.clone();
-        for bump in &bumps[1..] {
-            if bump.block_height != merged.block_height || bump.levels.len() != merged.levels.len() {
-                return Err(BumpError::OtherBlock);
-            }
-            for (into, nodes) in merged.levels.iter_mut().zip(&bump.levels) {
-                for (offset, node) in nodes {
-                    let known = into.entry(*offset).or_insert(*node);
-                    *known = match (*known, *node) {
-                        (Node::Hash(a, one), Node::Hash(b, other)) if a == b => Node::Hash(a, one || other),
-                        (a, b) if a == b => a,
-                        _ => return Err(BumpError::OtherBlock),
-                    };
-                }
-            }
-        }
-        merged.root()?;
-        merged.trim();
-        Ok(merged)
+    /// Height of the block, as the sender claims: nothing in the BUMP proves it but a header of that height.
+    pub fn block_height(&self) -> u32 {
+        self.block_height
     }
 
-    /// Takes out what can be computed from the level below.
-    fn trim(&mut self) {
-        for level in (1..self.levels.len()).rev() {
-            let nodes: Vec<u64> = self.levels[level].keys().copied().collect();
-            for offset in nodes {
-                if self.computed(level, offset).is_ok() {
-                    self.levels[level].remove(&offset);
-                }
-            }
-        }
+    /// The transactions the sender marked as those of interest.
+    pub fn txids(&self) -> impl Iterator<Item = Hash32> {
+        self.level_0().filter(|leaf| matches!(leaf.data, LeafData::Txid(_))).filter_map(Leaf::hash)
     }
 
-    /// A node that is there or can be computed. Each level down takes two nodes of that level, which are there or not, so the
-    /// work is bounded by the nodes there are.
-    fn node(&self, level: usize, offset: u64) -> Result<Node, BumpError> {
-        match self.levels[level].get(&offset) {
-            Some(node) => Ok(*node),
-            None => self.computed(level, offset),
-        }
+    /// All transactions the BUMP proves, whether marked or only there as siblings.
+    pub fn leaves(&self) -> impl Iterator<Item = Hash32> {
+        self.level_0().filter_map(Leaf::hash)
     }
 
-    fn computed(&self, level: usize, offset: u64) -> Result<Node, BumpError> {
-        let below = level.checked_sub(1).ok_or(BumpError::MissingNode)?;
-        let Node::Hash(left, _) = self.node(below, offset * 2)? else { return Err(BumpError::Place) };
-        let right = match self.node(below, offset * 2 + 1)? {
-            Node::Hash(right, _) => right,
-            Node::Duplicate => left,
+    fn level_0(&self) -> impl Iterator<Item = &Leaf> {
+        self.levels.iter().take(1).flatten()
+    }
+
+    /// Offsets of the marked transactions, or of all when none is marked.
+    fn marked(&self) -> BTreeSet<u64> {
+        let offsets = |all: bool| {
+            let wanted = self.level_0().filter(move |leaf| match leaf.data {
+                LeafData::Txid(_) => true,
+                LeafData::Hash(_) => all,
+                LeafData::Duplicate => false,
+            });
+            wanted.map(|leaf| leaf.offset).collect::<BTreeSet<_>>()
         };
-        Ok(Node::Hash(parent(left, right, Position::Right), false))
+        Some(offsets(false)).filter(|marked| !marked.is_empty()).unwrap_or_else(|| offsets(true))
     }
 }
 
-/// The node above `node` and its sibling, which stands at `position`.
-fn parent(node: Hash32, sibling: Hash32, position: Position) -> Hash32 {
-    let (left, right) = match position {
-        Position::Left => (sibling, node),
-        Position::Right => (node, sibling),
-    };
-    sha256d(&[*left.as_internal(), *right.as_internal()].concat())
+impl Leaf {
+    fn hash(&self) -> Option<Hash32> {
+        match self.data {
+            LeafData::Hash(hash) | LeafData::Txid(hash) => Some(hash),
+            LeafData::Duplicate => None,
+        }
+    }
 }
-
-#[cfg(test)]
-pub(super) mod tests;

@@ -33,17 +33,7 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// A `CompactSize` count of items of at least `item_bytes` each, refused unless that many bytes remain: after
-    /// this, `Vec::with_capacity(count)` is bounded by the size of the input.
-    pub(super) fn count(&mut self, item_bytes: usize) -> Result<usize, ReadError> {
-        let value = self.compact()?;
-        usize::try_from(value)
-            .ok()
-            .filter(|count| count.checked_mul(item_bytes).is_some_and(|need| need <= self.0.len()))
-            .ok_or(ReadError::Truncated)
-    }
-
-    /// A `CompactSize` that counts nothing: a height, an offset, an index.
+    /// A `CompactSize` number, in its shortest form only.
     pub(super) fn compact(&mut self) -> Result<u64, ReadError> {
         let [first] = self.array()?;
         let (value, least) = match first {
@@ -52,14 +42,31 @@ impl<'a> Reader<'a> {
             0xff => (self.u64()?, 0x1_0000_0000),
             small => (u64::from(small), 0),
         };
-        if value < least { Err(ReadError::NonCanonicalCount) } else { Ok(value) }
+        if value < least {
+            return Err(ReadError::NonCanonicalCount);
+        }
+        Ok(value)
+    }
+
+    /// A `CompactSize` count of items of at least `item_bytes` each, refused unless that many bytes remain: after
+    /// this, `Vec::with_capacity(count)` is bounded by the size of the input.
+    pub(super) fn count(&mut self, item_bytes: usize) -> Result<usize, ReadError> {
+        usize::try_from(self.compact()?)
+            .ok()
+            .filter(|count| count.checked_mul(item_bytes).is_some_and(|need| need <= self.0.len()))
+            .ok_or(ReadError::Truncated)
     }
 }
 
-/// Appends a `CompactSize` in its shortest form.
+/// Appends a count as a `CompactSize` in its shortest form.
 pub(super) fn write_count(out: &mut Vec<u8>, count: usize) {
-    let bytes = (count as u64).to_le_bytes();
-    match count {
+    write_compact(out, count as u64);
+}
+
+/// Appends a number as a `CompactSize` in its shortest form.
+pub(super) fn write_compact(out: &mut Vec<u8>, value: u64) {
+    let bytes = value.to_le_bytes();
+    match value {
         0..=0xfc => out.push(bytes[0]),
         0xfd..=0xffff => out.extend([&[0xfd], &bytes[..2]].concat()),
         0x1_0000..=0xffff_ffff => out.extend([&[0xfe], &bytes[..4]].concat()),

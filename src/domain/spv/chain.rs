@@ -38,6 +38,8 @@ pub(super) enum At {
     Hash(Hash32),
     /// The one of the best chain at that height.
     Height(u32),
+    /// The one of the best chain with that Merkle root.
+    Root(Hash32),
 }
 
 pub(super) fn key(at: &At) -> Key<Block> {
@@ -45,6 +47,7 @@ pub(super) fn key(at: &At) -> Key<Block> {
         At::Tip => Key::new("cache:headers:tip"),
         At::Hash(hash) => Key::new(format!("cache:headers:{hash}")),
         At::Height(height) => Key::new(format!("cache:headers:at:{height}")),
+        At::Root(root) => Key::new(format!("cache:headers:root:{root}")),
     }
 }
 

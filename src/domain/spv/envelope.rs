@@ -6,12 +6,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    beef::BeefError,
-    bump::{Bump, BumpError},
-    hash::{Hash32, decode_hex, encode_hex, sha256d},
+    hash::Hash32,
     header::{Header, HeaderError},
     merkle::PathStep,
-    tx::TxError,
 };
 
 /// What a producer hands in and what a bundle hands out.
@@ -27,29 +24,6 @@ pub struct Envelope {
     pub proof: Proof,
     /// The block.
     pub block: BlockRef,
-}
-
-impl Envelope {
-    /// The transaction's bytes and its path as a BUMP, which names the block by its height.
-    ///
-    /// # Errors
-    /// When the transaction is not hex, or the path is of a form that proves nothing.
-    pub fn to_bump(&self, block_height: u32) -> Result<(Vec<u8>, Bump), BeefError> {
-        let raw = decode_hex(&self.raw_tx).map_err(TxError::NotHex)?;
-        Ok((raw, Bump::from_path(block_height, self.proof.txid, &self.proof.path)?))
-    }
-
-    /// The proof of a transaction by a BUMP; `block_hash` is that of the block at the BUMP's height.
-    ///
-    /// # Errors
-    /// When the BUMP is not for that transaction.
-    pub fn of_bump(raw_tx: &[u8], bump: &Bump, block_hash: Hash32) -> Result<Self, BumpError> {
-        let txid = sha256d(raw_tx);
-        let path = bump.path_of(txid)?;
-        let proof = Proof { txid, merkle_root: bump.root_of(txid)?, path };
-        let block = BlockRef::Name { block_hash, block_height: Some(bump.block_height) };
-        Ok(Self { raw_tx: encode_hex(raw_tx), txid: Some(txid), proof, block })
-    }
 }
 
 /// A Merkle path from a transaction to a root.

@@ -190,14 +190,4 @@ mod tests {
             assert_eq!(target(bits), Err(HeaderError::ZeroTarget), "{bits:x}");
         }
     }
-
-    /// Headers of the real chain: each on the one before, each with its work.
-    #[test]
-    fn a_thousand_linked_headers() {
-        let bytes = include_bytes!("../../../tests/data/headers.bin");
-        let headers: Vec<Header> = bytes.chunks(Header::SIZE).map(|bytes| Header::parse(bytes).unwrap()).collect();
-        assert_eq!(headers.len(), 1_111);
-        assert!(headers.iter().all(Header::meets_target));
-        assert!(headers.windows(2).all(|pair| pair[1].prev_hash == pair[0].hash()));
-    }
 }

@@ -110,16 +110,21 @@ pub fn root_from_path(txid: Hash32, path: &[PathStep]) -> Result<Hash32, MerkleE
             return Err(MerkleError::SelfPaired);
         }
         at_the_end |= equal;
-        let preimage = match step.position {
-            Position::Left => joined(step.hash, node),
-            Position::Right => joined(node, step.hash),
+        node = match step.position {
+            Position::Left => believed_parent(step.hash, node)?,
+            Position::Right => believed_parent(node, step.hash)?,
         };
-        if Transaction::parse_prefix(&preimage).is_ok_and(|(_, rest)| rest.is_empty()) {
-            return Err(MerkleError::TransactionAsNode);
-        }
-        node = sha256d(&preimage);
     }
     Ok(node)
+}
+
+/// The node above two that a stranger names; refused when together they are a transaction (CVE-2017-12842).
+pub(super) fn believed_parent(left: Hash32, right: Hash32) -> Result<Hash32, MerkleError> {
+    let preimage = joined(left, right);
+    if Transaction::parse_prefix(&preimage).is_ok_and(|(_, rest)| rest.is_empty()) {
+        return Err(MerkleError::TransactionAsNode);
+    }
+    Ok(sha256d(&preimage))
 }
 
 fn parent(left: Hash32, right: Hash32) -> Hash32 {

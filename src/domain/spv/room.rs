@@ -41,7 +41,7 @@ impl Spv {
         let mut wanted: Vec<At> = hashes.into_iter().map(At::Hash).collect();
         wanted.sort_unstable_by_key(|at| match at {
             At::Hash(hash) => *hash,
-            At::Tip | At::Height(_) => Hash32::ZERO,
+            At::Tip | At::Height(_) | At::Root(_) => Hash32::ZERO,
         });
         wanted.dedup();
         wanted.push(At::Tip);
@@ -65,6 +65,16 @@ impl Spv {
     pub async fn at_heights(&self, caller: &Caller, heights: &[u32]) -> Result<Vec<Option<Arc<Block>>>> {
         let wanted: Vec<At> = heights.iter().map(|height| At::Height(*height)).collect();
         self.cache.find_many(caller.ledger(), &wanted, chain::key, chain::tags, &self.blocks).await
+    }
+
+    /// The block of the best chain with that Merkle root.
+    ///
+    /// # Errors
+    /// As [`Self::view`].
+    pub async fn with_root(&self, caller: &Caller, root: Hash32) -> Result<Option<Arc<Block>>> {
+        let wanted = [At::Root(root)];
+        let found = self.cache.find_many(caller.ledger(), &wanted, chain::key, chain::tags, &self.blocks).await?;
+        Ok(found.into_iter().next().flatten())
     }
 
     /// The declarations of `ids`, in order; `None` for what was not declared.

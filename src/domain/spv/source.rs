@@ -205,7 +205,7 @@ mod tests {
 
     use super::*;
 
-    const RAW: &[u8] = include_bytes!("../../../tests/data/headers.bin");
+    const RAW: &[u8] = include_bytes!("../../../tests/data/spv/headers.bin");
 
     fn listed(chain: &[SourceBlock]) -> Value {
         let header = |block: &SourceBlock| json!({"hash": block.hash, "prevHash": block.prev_hash, "merkleRoot": block.merkle_root, "height": block.height});

@@ -19,33 +19,38 @@ struct BlockRow {
     by: i32,
 }
 
-/// Blocks of the best chain: by hash, by height, and the tip.
+/// Blocks of the best chain: by hash, by height, the tip, and by root, which has no index and is seldom asked for.
 const BLOCKS: &str = "\
     select hash, height, merkle_root, 0 as by from public.block_headers where on_best_chain and hash = any($1::text[]) \
     union all \
     select hash, height, merkle_root, 1 from public.block_headers where on_best_chain and height = any($2::integer[]) \
     union all \
-    (select hash, height, merkle_root, 2 from public.block_headers where on_best_chain order by height desc limit 1)";
+    (select hash, height, merkle_root, 2 from public.block_headers where on_best_chain order by height desc limit 1) \
+    union all \
+    select hash, height, merkle_root, 3 from public.block_headers \
+        where on_best_chain and cardinality($3::text[]) > 0 and merkle_root = any($3::text[])";
 
 pub(super) async fn blocks(db: &Db, wanted: &[At]) -> Result<HashMap<At, Block>> {
-    let (mut hashes, mut heights) = (Vec::new(), Vec::new());
+    let (mut hashes, mut heights, mut roots) = (Vec::new(), Vec::new(), Vec::new());
     for at in wanted {
         match at {
             At::Hash(hash) => hashes.push(hash.to_string()),
             // What no height of the table can be is not there.
             At::Height(height) => heights.extend(i32::try_from(*height)),
+            At::Root(root) => roots.push(root.to_string()),
             At::Tip => {}
         }
     }
-    let rows: Vec<BlockRow> = db.all("spv.blocks", BLOCKS, vec![hashes.into(), heights.into()]).await?;
+    let rows: Vec<BlockRow> = db.all("spv.blocks", BLOCKS, vec![hashes.into(), heights.into(), roots.into()]).await?;
     let block = |row: BlockRow| {
         let hash: Hash32 = row.hash.parse().map_err(Error::internal)?;
-        let merkle_root = row.merkle_root.parse().map_err(Error::internal)?;
+        let merkle_root: Hash32 = row.merkle_root.parse().map_err(Error::internal)?;
         let height = u32::try_from(row.height).map_err(Error::internal)?;
         let at = match row.by {
             0 => At::Hash(hash),
             1 => At::Height(height),
-            _ => At::Tip,
+            2 => At::Tip,
+            _ => At::Root(merkle_root),
         };
         Ok((at, Block { hash, height, merkle_root }))
     };

@@ -14,7 +14,10 @@ use crate::coherence::Token;
 use crate::domain::assets::manifest;
 use crate::domain::caller::Caller;
 use crate::domain::spv::declared::check;
-use crate::domain::spv::{Declaration, DeclarationKind, Envelope, Flaw, Hash32, Transaction, Verified, encode_hex};
+use crate::domain::spv::{
+    Beef, Bump, Declaration, DeclarationKind, Envelope, Flaw, Hash32, Incoming, IncomingError, ToldBlock, Transaction,
+    TscProof, Verified, encode_hex,
+};
 use crate::error::{Error, Kind, Result};
 
 /// What is handed in.
@@ -25,7 +28,20 @@ pub struct Submission {
     /// The manifest.
     pub manifest: Value,
     /// Its proof.
-    pub envelope: Option<Envelope>,
+    pub evidence: Option<Evidence>,
+}
+
+/// A proof, in one of the forms in which wallets, nodes and services hand it over.
+#[derive(Debug)]
+pub enum Evidence {
+    /// Ours.
+    Envelope(Envelope),
+    /// A path; the block is named by its height.
+    Bump(Bump),
+    /// Transactions with their paths.
+    Beef(Beef),
+    /// What a node answers with.
+    Tsc(TscProof),
 }
 
 /// What was published.
@@ -75,8 +91,11 @@ pub async fn publish(app: &App, caller: &Caller, submission: Submission) -> Resu
     let tx = Transaction::parse(&submission.raw_tx)
         .map_err(|cause| Error::invalid(format!("`rawTx` is no transaction: {cause}")).hint("rawTx"))?;
     let vout = declared_output(&tx, version_id)?;
-    let proof = match submission.envelope {
-        Some(envelope) => Some(proven(app, caller, version_id, tx.txid(), envelope).await?),
+    let proof = match submission.evidence {
+        Some(evidence) => {
+            let envelope = enveloped(app, caller, tx.txid(), &submission.raw_tx, evidence).await?;
+            Some(proven(app, caller, version_id, tx.txid(), envelope).await?)
+        }
         None => None,
     };
     let (txid, kind, raw_tx) = (tx.txid(), DeclarationKind::of(&tx), encode_hex(&submission.raw_tx));
@@ -100,16 +119,46 @@ pub async fn publish(app: &App, caller: &Caller, submission: Submission) -> Resu
 /// `identity-required`; `not-found` when the version is not declared; `spv-verification-failed` with the `reason`; what the
 /// database answers. Nothing is then changed.
 pub async fn attach(
-    app: &App, caller: &Caller, version_id: VersionId, envelope: Envelope,
+    app: &App, caller: &Caller, version_id: VersionId, evidence: Evidence,
 ) -> Result<(Verified, Token)> {
     caller.may_write()?;
     let declared = app.spv.declarations(&[version_id]).await?.remove(&version_id);
     let declared = declared.ok_or_else(|| Error::not_found("no version of that id is declared"))?;
+    let raw = store::raw_tx(&app.db, version_id).await?;
+    let envelope = enveloped(app, caller, declared.txid, &raw, evidence).await?;
     let proof = proven(app, caller, version_id, declared.txid, envelope).await?;
     let verified = proof.1;
     let ((), token) =
         app.write("attach", move |tx| Box::pin(async move { store::attach(tx, version_id, &proof).await })).await?;
     Ok((verified, token))
+}
+
+/// The envelope of a proof in whatever form: where it names its block by height or root alone, the best chain of this moment
+/// says which block that is.
+async fn enveloped(app: &App, caller: &Caller, txid: Hash32, raw_tx: &[u8], evidence: Evidence) -> Result<Envelope> {
+    let refused = |cause: IncomingError| not_proven("invalid-merkle-path", &cause.to_string());
+    let incoming = match evidence {
+        Evidence::Envelope(envelope) => return Ok(envelope),
+        Evidence::Bump(bump) => Incoming::from_bump(&bump, txid, encode_hex(raw_tx)).map_err(refused)?,
+        Evidence::Beef(beef) => Incoming::from_beef(&beef, Some(txid)).map_err(refused)?,
+        Evidence::Tsc(tsc) if tsc.txid != txid => {
+            return Err(not_proven("txid-mismatch-rawtx-vs-proof", "it is about another transaction"));
+        }
+        Evidence::Tsc(tsc) => Incoming::from_tsc(&tsc, Some(encode_hex(raw_tx))).map_err(refused)?,
+    };
+    let block = match incoming.block {
+        ToldBlock::Height(height) => app.spv.at_heights(caller, &[height]).await?.pop().flatten(),
+        ToldBlock::Root => app.spv.with_root(caller, incoming.proof.merkle_root).await?,
+        ToldBlock::Named(_) => None,
+    };
+    let envelope = incoming.into_envelope(|_, _| block.as_ref().map(|block| block.hash));
+    envelope.ok_or_else(|| not_proven("unknown-block-hash", "the best chain has no such block"))
+}
+
+fn not_proven(reason: &'static str, message: &str) -> Error {
+    Error::new(Kind::Conflict, NOT_PROVEN, format!("the proof does not hold: {message}"))
+        .hint(reason)
+        .detail("reason", reason)
 }
 
 /// The output that declares `version_id`. A transaction that declares nothing may be published with, but proves nothing; one
@@ -131,11 +180,7 @@ fn declared_output(tx: &Transaction, version_id: VersionId) -> Result<u32> {
 async fn proven(
     app: &App, caller: &Caller, version_id: VersionId, txid: Hash32, envelope: Envelope,
 ) -> Result<(Value, Verified)> {
-    let refused = |flaw: Flaw| {
-        Error::new(Kind::Conflict, NOT_PROVEN, format!("the proof does not hold: {}", flaw.code()))
-            .hint(flaw.code())
-            .detail("reason", flaw.code())
-    };
+    let refused = |flaw: Flaw| not_proven(flaw.code(), flaw.code());
     let (_, checked) = check(version_id, txid, &envelope).map_err(refused)?;
     let chain = app.spv.view(caller, [checked.block_hash]).await?;
     let verified = checked.against(&chain).map_err(|refusal| refused(Flaw::Refused(refusal)))?;

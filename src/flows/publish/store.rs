@@ -5,8 +5,8 @@ use sea_orm::FromQueryResult;
 use serde_json::Value;
 
 use super::Row;
-use crate::db::Tx;
-use crate::domain::spv::Verified;
+use crate::db::{Db, Tx};
+use crate::domain::spv::{Verified, decode_hex};
 use crate::error::{Error, Kind, Result};
 
 /// Asked once the row is there, ours or somebody else's: who declares the same at a time has then been waited for.
@@ -29,6 +29,17 @@ const VERIFIED: &str = "\
 struct Other {
     version_id: String,
     txid: String,
+}
+
+/// The declaring transaction; nothing where only its identifier was kept.
+pub(super) async fn raw_tx(db: &Db, version_id: VersionId) -> Result<Vec<u8>> {
+    #[derive(FromQueryResult)]
+    struct Raw {
+        raw_tx: Option<String>,
+    }
+    const SQL: &str = "select raw_tx from public.declarations where version_id = $1";
+    let row: Option<Raw> = db.one("publish.raw_tx", SQL, vec![version_id.to_string().into()]).await?;
+    decode_hex(&row.and_then(|row| row.raw_tx).unwrap_or_default()).map_err(Error::internal)
 }
 
 /// Writes a declaration, and its proof if it has one. What is there already stays as it is.

@@ -176,8 +176,8 @@ fn bumps(target: VersionId, bundle: &Bundle) -> Result<Vec<u8>> {
     for ((_, bump), verified) in bundle.bumps()?.into_iter().zip(&bundle.verified) {
         by_block.entry(verified.block_height).or_insert((verified, Vec::new())).1.push(bump);
     }
-    let block = |(verified, bumps): &(&Verified, Vec<Bump>)| {
-        let merged = Bump::merged(bumps).map_err(Error::internal)?;
+    let block = |(verified, bumps): (&Verified, Vec<Bump>)| {
+        let merged = Bump::merge(bumps).map_err(Error::internal)?;
         Ok(BlockPath {
             block_hash: verified.block_hash,
             block_height: verified.block_height,
@@ -189,8 +189,11 @@ fn bumps(target: VersionId, bundle: &Bundle) -> Result<Vec<u8>> {
     let versions = bundle.structure.nodes.iter().zip(&bundle.verified);
     let versions =
         versions.map(|(node, verified)| Declaring { version_id: node.version.version_id, txid: verified.txid });
-    let body =
-        Paths { target, bumps: by_block.values().map(block).collect::<Result<_>>()?, versions: versions.collect() };
+    let body = Paths {
+        target,
+        bumps: by_block.into_values().map(block).collect::<Result<_>>()?,
+        versions: versions.collect(),
+    };
     serde_json::to_vec(&body).map_err(Error::internal)
 }
 

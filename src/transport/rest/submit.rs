@@ -14,9 +14,9 @@ use serde_json::Value;
 use super::body;
 use super::error;
 use crate::domain::caller::Caller;
-use crate::domain::spv::{Envelope, Hash32, decode_hex};
+use crate::domain::spv::{Beef, Bump, Hash32, TscProof, decode_hex};
 use crate::error::{Error, Result};
-use crate::flows::publish::{self, Published, Submission};
+use crate::flows::publish::{self, Evidence, Published, Submission};
 use crate::transport::caller::CONSISTENCY;
 use crate::transport::http::Served;
 
@@ -33,8 +33,12 @@ const MAX_TOPIC: usize = 200;
 struct Body {
     raw_tx: String,
     manifest: Value,
+    /// An envelope, a TSC proof, or the hex of a BUMP.
     #[serde(default)]
     suggested_envelope: Option<Value>,
+    /// Hex.
+    #[serde(default)]
+    beef: Option<String>,
     #[serde(default)]
     topics: Vec<String>,
 }
@@ -68,17 +72,38 @@ async fn submit(
 }
 
 fn read(headers: &HeaderMap, bytes: std::result::Result<Bytes, BytesRejection>) -> Result<(Submission, Vec<String>)> {
-    let Body { raw_tx, manifest, suggested_envelope, topics } = body::json(headers, bytes)?;
+    let Body { raw_tx, manifest, suggested_envelope, beef, topics } = body::json(headers, bytes)?;
     if topics.len() > MAX_TOPICS || topics.iter().any(|topic| topic.chars().count() > MAX_TOPIC) {
         let message = format!("`topics` are at most {MAX_TOPICS}, of at most {MAX_TOPIC} characters each");
         return Err(Error::invalid(message).hint("topics"));
     }
     let raw_tx = decode_hex(&raw_tx).map_err(|cause| Error::invalid(format!("`rawTx`: {cause}")).hint("rawTx"))?;
-    let envelope = suggested_envelope.map(|envelope| {
-        serde_json::from_value::<Envelope>(envelope)
-            .map_err(|cause| Error::invalid(format!("`suggestedEnvelope`: {cause}")).hint("suggestedEnvelope"))
-    });
-    Ok((Submission { raw_tx, manifest, envelope: envelope.transpose()? }, topics))
+    let evidence = match (suggested_envelope, beef) {
+        (Some(_), Some(_)) => {
+            return Err(Error::invalid("`suggestedEnvelope` and `beef` exclude each other").hint("beef"));
+        }
+        (Some(envelope), None) => Some(evidence(envelope)?),
+        (None, Some(beef)) => {
+            let refused = |cause| Error::invalid(format!("`beef`: {cause}")).hint("beef");
+            Some(Evidence::Beef(Beef::from_hex(&beef).map_err(refused)?))
+        }
+        (None, None) => None,
+    };
+    Ok((Submission { raw_tx, manifest, evidence }, topics))
+}
+
+/// A text is a BUMP, an object with `nodes` a TSC proof, any other object an envelope.
+fn evidence(value: Value) -> Result<Evidence> {
+    let refused = |cause: &dyn std::fmt::Display| {
+        Error::invalid(format!("`suggestedEnvelope`: {cause}")).hint("suggestedEnvelope")
+    };
+    match value {
+        Value::String(hex) => Bump::from_hex(&hex).map(Evidence::Bump).map_err(|cause| refused(&cause)),
+        value if value.get("nodes").is_some() => {
+            TscProof::from_json(&value.to_string()).map(Evidence::Tsc).map_err(|cause| refused(&cause))
+        }
+        value => serde_json::from_value(value).map(Evidence::Envelope).map_err(|cause| refused(&cause)),
+    }
 }
 
 fn answer(published: &Published, topics: Vec<String>) -> Response {

@@ -29,6 +29,10 @@ impl Chain {
         Self { tip: hash.parse().expect("a hash"), height: height.parse().expect("a number"), salt: 0 }
     }
 
+    pub(crate) fn tip(&self) -> Hash32 {
+        self.tip
+    }
+
     pub(crate) fn height(&self) -> i32 {
         self.height
     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::harness::node::until;
 use crate::harness::{Setup, TestApp, with};
 
-const RAW: &[u8] = include_bytes!("../../data/headers.bin");
+const RAW: &[u8] = include_bytes!("../../data/spv/headers.bin");
 
 /// Made-up blocks, which JSON sources may tell of: the work of theirs is not looked at.
 #[derive(Clone)]

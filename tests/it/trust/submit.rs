@@ -1,6 +1,6 @@
 //! `POST /submit`: what is published is there at once, all of it or nothing.
 
-use overlay::domain::spv::{Transaction, encode_hex};
+use overlay::domain::spv::{Beef, Envelope, Transaction, TscProof, TscTarget, encode_hex};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -173,6 +173,54 @@ async fn nobody_writes_without_an_identity() {
         let body = json!({"rawTx": hex(&declaring(&id_of(&manifest))), "manifest": manifest});
         assert_eq!(refused(submit(app, &body).await, StatusCode::UNAUTHORIZED).await.0, "identity-required");
         assert_eq!(stored(app).await, before);
+    })
+    .await;
+}
+
+/// One proof in every form in which wallets and nodes hand it over: what is stored is the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proof_comes_in_every_form() {
+    with(open(), async |app| {
+        let mut chain = Chain::of(app).await;
+        for form in ["envelope", "bump", "beef", "tsc", "tsc by root"] {
+            let manifest = manifest(form, &[]);
+            let id = id_of(&manifest);
+            let tx = declaring(&id);
+            let json = chain.proof_of(app, &tx).await;
+            let envelope: Envelope = serde_json::from_value(json.clone()).expect("an envelope");
+            let bump = envelope.to_bump(u32::try_from(chain.height()).expect("a height")).expect("a path");
+            let (field, proof) = match form {
+                "envelope" => ("suggestedEnvelope", json),
+                "bump" => ("suggestedEnvelope", json!(encode_hex(&bump.to_bytes()))),
+                "beef" => {
+                    let beef = Beef::of(vec![(tx.to_bytes(), bump)]).and_then(|beef| beef.to_bytes_v1());
+                    ("beef", json!(encode_hex(&beef.expect("a BEEF"))))
+                }
+                form => {
+                    let target = match form {
+                        "tsc" => TscTarget::BlockHash(chain.tip()),
+                        _ => TscTarget::MerkleRoot(envelope.proof.merkle_root),
+                    };
+                    let (txid, path) = (tx.txid(), envelope.proof.path.clone());
+                    ("suggestedEnvelope", json!(TscProof { txid, raw: None, target, path }))
+                }
+            };
+            let mut body = json!({"rawTx": hex(&tx), "manifest": manifest});
+            body[field] = proof.clone();
+            let answer = submit(app, &body).await;
+            assert_eq!(answer.status(), StatusCode::OK, "{form}: {}", answer.text().await.expect("body"));
+            let ready = app.json(&format!("/ready?versionId={id}")).await;
+            assert_eq!((&ready["ready"], &ready["confirmations"]), (&json!(true), &json!(1)), "{form}");
+            // The same proof for another version proves nothing.
+            let other = self::manifest(&format!("not {form}"), &[]);
+            let mut body = json!({"rawTx": hex(&declaring(&id_of(&other))), "manifest": other});
+            body[field] = proof;
+            assert_eq!(
+                refused(submit(app, &body).await, StatusCode::CONFLICT).await.0,
+                "spv-verification-failed",
+                "{form}"
+            );
+        }
     })
     .await;
 }

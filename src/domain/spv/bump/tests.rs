@@ -1,216 +1,290 @@
-//! Random trees, the vectors that stock verifiers agree on, a real block, and everything that must be refused.
+//! Round trips over many trees, published vectors, and the refusals.
 
-use super::super::{Envelope, Header, decode_hex, encode_hex, merkle_path, merkle_root};
-use super::*;
+use super::{
+    super::{
+        bytes::ReadError,
+        hash::{encode_hex, sha256d},
+        merkle::{merkle_path, merkle_root},
+        vectors::{Xorshift, bumps},
+    },
+    *,
+};
 
-fn leaves(count: u32) -> Vec<Hash32> {
-    (0..count).map(|n| sha256d(&n.to_le_bytes())).collect()
+fn txids(count: u32) -> Vec<Hash32> {
+    (0..count).map(|i| sha256d(&i.to_le_bytes())).collect()
 }
 
-/// The same path, without its word on which transactions it is for.
-pub(in super::super) fn unmarked(bump: &Bump) -> Bump {
-    let mut bump = bump.clone();
-    for node in bump.levels.iter_mut().flat_map(BTreeMap::values_mut) {
-        if let Node::Hash(_, is_txid) = node {
-            *is_txid = false;
-        }
-    }
-    bump
-}
-
-/// Vectors of a form: whether they are valid, what is known of them, their bytes.
-pub(in super::super) fn vectors(form: &str) -> Vec<(bool, String, Vec<u8>)> {
-    let lines = include_str!("../../../../tests/data/spv-vectors.txt").lines().filter(|line| line.starts_with(form));
-    let vector = |line: &str| {
-        let words: Vec<&str> = line.split(' ').collect();
-        (words[1] == "valid", words[2].to_owned(), decode_hex(words[3]).unwrap())
-    };
-    lines.map(vector).collect()
+fn of(block_height: u32, txids: &[Hash32], index: usize) -> Bump {
+    Bump::from_path(block_height, txids[index], &merkle_path(txids, index).unwrap()).unwrap()
 }
 
 #[test]
-fn every_path_of_every_small_tree_survives() {
-    let mut paths = 0;
+fn path_and_bump_are_two_spellings_of_one_thing() {
+    let mut tested = 0;
     for count in 1..=40 {
-        let txids = leaves(count);
+        let txids = txids(count);
         let root = merkle_root(&txids).unwrap();
-        let mut bumps = Vec::new();
         for (index, txid) in txids.iter().enumerate() {
             let path = merkle_path(&txids, index).unwrap();
-            let bump = Bump::from_path(800_000, *txid, &path).unwrap();
+            let bump = Bump::from_path(813_706, *txid, &path).unwrap();
             let read = Bump::parse(&bump.to_bytes()).unwrap();
             assert_eq!(read, bump);
-            assert_eq!(read.path_of(*txid).unwrap(), path);
-            assert_eq!((read.root(), read.txids().collect::<Vec<_>>()), (Ok(root), vec![*txid]));
-            bumps.push(bump);
-            paths += 1;
+            assert_eq!(read.path_of(txid).unwrap(), path, "{index} of {count}");
+            assert_eq!((read.root_of(txid), read.root(), read.block_height()), (Ok(root), root, 813_706));
+            assert_eq!(read.txids().collect::<Vec<_>>(), [*txid]);
+            let json = serde_json::to_string(&bump).unwrap();
+            assert_eq!(serde_json::from_str::<Bump>(&json).unwrap(), bump);
+            tested += 1;
         }
-        let merged = Bump::merged(&bumps).unwrap();
-        let read = Bump::parse(&merged.to_bytes()).unwrap();
-        assert_eq!((read.root(), read.txids().collect::<Vec<_>>()), (Ok(root), txids.clone()));
+    }
+    assert_eq!(tested, 820);
+}
+
+#[test]
+fn merged_paths_are_the_same_paths_in_fewer_bytes() {
+    let mut random = Xorshift::new();
+    for round in 0..400 {
+        let txids = txids(1 + random.below(40) as u32);
+        let mut chosen: Vec<usize> = (0..=random.below(8)).map(|_| random.below(txids.len())).collect();
+        let parts: Vec<Bump> = chosen.iter().map(|index| of(7, &txids, *index)).collect();
+        let apart: usize = parts.iter().map(|bump| bump.to_bytes().len()).sum();
+        let merged = Bump::merge(parts).unwrap();
+        let bytes = merged.to_bytes();
+        assert!(bytes.len() <= apart);
+        let read = Bump::parse(&bytes).unwrap();
+        assert_eq!(read, merged);
+        chosen.sort_unstable();
+        chosen.dedup();
+        assert!(read.txids().eq(chosen.iter().map(|index| txids[*index])), "round {round}");
+        for index in chosen {
+            assert_eq!(read.path_of(&txids[index]).unwrap(), merkle_path(&txids, index).unwrap());
+        }
+        assert_eq!(Bump::merge(vec![read.clone(), read.clone()]).unwrap(), read);
+    }
+}
+
+#[test]
+fn all_of_a_block_needs_no_inner_node() {
+    let txids = txids(11);
+    let merged = Bump::merge((0..11).map(|index| of(125_632, &txids, index)).collect()).unwrap();
+    let leaves: Vec<usize> = merged.levels.iter().map(Vec::len).collect();
+    // Level 0 with the duplicate of its eleventh; level 1 has six nodes; level 2 a third and its duplicate.
+    assert_eq!(leaves, [12, 0, 1, 0]);
+}
+
+#[test]
+fn only_one_block_can_be_merged() {
+    let (five, six) = (txids(5), txids(6));
+    let refused = |bumps| assert_eq!(Bump::merge(bumps), Err(BumpError::NotOneBlock));
+    refused(vec![]);
+    refused(vec![of(7, &five, 0), of(8, &five, 1)]);
+    refused(vec![of(7, &five, 0), of(7, &six, 1)]);
+    let lone = |txid| Bump::from_path(7, txid, &[]).unwrap();
+    refused(vec![of(7, &five, 0), lone(merkle_root(&five).unwrap())]);
+    assert_eq!(Bump::merge(vec![lone(five[0]), lone(five[0])]), Ok(lone(five[0])));
+}
+
+#[test]
+fn published_vectors() {
+    let (mut valid, mut invalid) = (0, 0);
+    for vector in bumps() {
+        let bump = Bump::from_hex(vector.hex);
+        let Some(height) = vector.height else {
+            invalid += 1;
+            let error = bump.expect_err(vector.name);
+            assert!(format!("{error:?}").starts_with(vector.verdict), "{}: {error:?}", vector.name);
+            continue;
+        };
+        valid += 1;
+        let bump = bump.expect(vector.name);
+        assert_eq!(bump.block_height(), height, "{}", vector.name);
+        assert_eq!(encode_hex(&bump.to_bytes()), vector.hex, "{}", vector.name);
+        assert_eq!(bump.root().to_string(), vector.verdict, "{}", vector.name);
+        assert!(bump.leaves().count() > 0 && bump.txids().count() > 0);
+        for txid in bump.leaves() {
+            assert_eq!(bump.root_of(&txid), Ok(bump.root()), "{}", vector.name);
+        }
+    }
+    assert_eq!((valid, invalid), (8, 6));
+}
+
+#[test]
+fn single_transaction_block_has_a_lone_leaf() {
+    let txid = "d5377a7aba0c0e0dbaef230f8917217b453484c83579e11a14c8299faa57ef02".parse().unwrap();
+    let bump = Bump::from_path(1, txid, &[]).unwrap();
+    assert_eq!(
+        encode_hex(&bump.to_bytes()),
+        "010101000202ef57aa9f29c8141ae17935c88434457b2117890f23efba0d0e0cba7a7a37d5"
+    );
+    assert_eq!((bump.root_of(&txid), bump.path_of(&txid)), (Ok(txid), Ok(vec![])));
+    assert_eq!(Bump::parse(&[1, 0]), Err(BumpError::TreeHeight(0)));
+    assert_eq!(Bump::parse(&[1, 1, 0]), Err(MerkleError::NoLeaf.into()));
+    assert_eq!(Bump::parse(&[1, 1, 1, 1, 1]), Err(BumpError::MissingNode { level: 0, offset: 0 }));
+}
+
+#[test]
+fn whole_block_in_one_level() {
+    for count in 3..=20 {
+        let txids = txids(count);
+        let leaf = |(offset, txid)| Leaf { offset, data: LeafData::Txid(txid) };
+        let leaves: Vec<Leaf> = (0..).zip(txids.iter().copied()).map(leaf).collect();
+        let bump = Bump::assemble(100, vec![leaves.clone()], Form::Exact).unwrap();
+        assert_eq!(Bump::parse(&bump.to_bytes()), Ok(bump.clone()));
         for (index, txid) in txids.iter().enumerate() {
-            assert_eq!(read.path_of(*txid).unwrap(), merkle_path(&txids, index).unwrap());
+            assert_eq!(bump.path_of(txid).unwrap(), merkle_path(&txids, index).unwrap());
         }
-        // Of a whole block, the leaves tell everything but where a level is filled up.
-        assert!(read.levels[1..].iter().all(|nodes| nodes.values().all(|node| *node == Node::Duplicate)));
+        let trimmed = Bump::merge(vec![bump]).unwrap();
+        assert_eq!(trimmed.root(), merkle_root(&txids).unwrap());
+        let mut holed = leaves;
+        holed.remove(1);
+        assert!(Bump::assemble(100, vec![holed], Form::Exact).is_err());
     }
-    assert_eq!(paths, 820);
 }
 
 #[test]
-fn vectors_get_their_verdict() {
-    let vectors = vectors("bump");
-    for (is_valid, root, bytes) in &vectors {
-        let verdict = Bump::parse(bytes).and_then(|bump| Ok((bump.root()?, bump.to_bytes())));
-        assert_eq!(verdict.is_ok(), *is_valid, "{verdict:?} {}", encode_hex(bytes));
-        if let Ok((found, again)) = verdict {
-            assert!(root == "-" || found.to_string() == *root);
-            // Nodes may come in any order; what we write is in order, and as long.
-            assert_eq!((again.len(), Bump::parse(&again).unwrap()), (bytes.len(), Bump::parse(bytes).unwrap()));
-        }
-    }
-    assert_eq!((vectors.len(), vectors.iter().filter(|v| v.0).count()), (10, 4));
+fn leaves_in_any_order_are_written_in_order() {
+    let bump = of(7, &txids(6), 3);
+    let mut levels = bump.levels.clone();
+    levels[0].reverse();
+    assert_ne!(levels, bump.levels);
+    assert_eq!(Bump::assemble(7, levels, Form::Exact), Ok(bump));
 }
 
-/// Every transaction of a real block, its witnesses stripped.
 #[test]
-fn block_702861() {
-    let block = bitcoin_test_data::blocks::mainnet_702861();
-    let header = Header::parse(&block[..80]).unwrap();
-    assert_eq!(header.hash().to_string(), "000000000000000000000c835b2adcaedc20fdf6ee440009c249452c726dafae");
-    assert!(header.meets_target());
-    let mut reader = Reader(&block[80..]);
-    let count = reader.count(60).unwrap();
-    let raws: Vec<Vec<u8>> = (0..count).map(|_| stripped(&mut reader)).collect();
-    assert!(reader.0.is_empty());
-    let txids: Vec<Hash32> = raws.iter().map(|raw| sha256d(raw)).collect();
-    assert_eq!(merkle_root(&txids), Ok(header.merkle_root));
-    // All levels at once: the path of each would be built from the leaves again.
-    let mut levels = vec![txids.clone()];
-    while levels[levels.len() - 1].len() > 1 {
-        let above = |pair: &[Hash32]| parent(pair[0], *pair.last().unwrap(), Position::Right);
-        levels.push(levels[levels.len() - 1].chunks(2).map(above).collect());
-    }
-    let step = |level: usize, index: usize| {
-        let (nodes, at) = (&levels[level], index >> level);
-        let position = if at % 2 == 1 { Position::Left } else { Position::Right };
-        PathStep { hash: *nodes.get(at ^ 1).unwrap_or(&nodes[at]), position }
+fn each_refusal() {
+    let txids = txids(5);
+    let broken = |index: usize, edit: &dyn Fn(&mut Vec<Vec<Leaf>>)| {
+        let mut levels = of(7, &txids, index).levels;
+        edit(&mut levels);
+        Bump::assemble(7, levels, Form::Exact).unwrap_err()
     };
-    let begun = std::time::Instant::now();
-    let mut proven = 0;
-    for (index, raw) in raws.iter().enumerate() {
-        let tx = super::super::Transaction::parse(raw).unwrap();
-        assert_eq!((tx.txid(), tx.to_bytes()), (txids[index], raw.clone()));
-        let path: Vec<PathStep> = (0..levels.len() - 1).map(|level| step(level, index)).collect();
-        assert!(index % 100 > 0 || path == merkle_path(&txids, index).unwrap());
-        let bump = Bump::parse(&Bump::from_path(702_861, txids[index], &path).unwrap().to_bytes()).unwrap();
-        assert_eq!((bump.root(), bump.path_of(txids[index])), (Ok(header.merkle_root), Ok(path)));
-        proven += 1;
-    }
-    println!("{proven} proofs built and verified in {:?}", begun.elapsed());
-    assert_eq!((count, proven), (2_500, 2_500));
-}
-
-/// A transaction without its witnesses (BIP 144).
-fn stripped(reader: &mut Reader<'_>) -> Vec<u8> {
-    let mut out = reader.take(4).unwrap().to_vec();
-    let has_witness = reader.0[0] == 0;
-    if has_witness {
-        reader.take(2).unwrap();
-    }
-    let mut copy = |reader: &mut Reader<'_>, fixed: usize, tail: usize| {
-        let count = reader.count(1).unwrap();
-        write_count(&mut out, count);
-        for _ in 0..count {
-            out.extend(reader.take(fixed).unwrap());
-            let length = reader.count(1).unwrap();
-            write_count(&mut out, length);
-            out.extend(reader.take(length + tail).unwrap());
-        }
-        count
-    };
-    let inputs = copy(reader, 36, 4);
-    copy(reader, 8, 0);
-    for _ in 0..if has_witness { inputs } else { 0 } {
-        for _ in 0..reader.count(1).unwrap() {
-            let length = reader.count(1).unwrap();
-            reader.take(length).unwrap();
-        }
-    }
-    out.extend(reader.take(4).unwrap());
-    out
+    let other = LeafData::Hash(sha256d(b"other"));
+    let twice = broken(0, &|levels| {
+        let leaf = levels[1][0];
+        levels[1].push(leaf);
+    });
+    assert_eq!(twice, BumpError::DuplicateOffset { level: 1, offset: 1 });
+    let wide = broken(0, &|levels| levels[2][0].offset = 2);
+    assert_eq!(wide, BumpError::OffsetBeyondWidth { level: 2, offset: 2 });
+    let needless = broken(0, &|levels| levels[1].push(Leaf { offset: 2, data: other }));
+    assert_eq!(needless, BumpError::NeedlessNode { level: 1, offset: 2 });
+    let missing = broken(0, &|levels| levels[1].clear());
+    assert_eq!(missing, BumpError::MissingNode { level: 1, offset: 1 });
+    let two = Bump::merge(vec![of(7, &txids, 0), of(7, &txids, 3)]).unwrap();
+    let mut levels = two.levels;
+    levels[1].push(Leaf { offset: 0, data: other });
+    let conflict = Bump::assemble(7, levels, Form::Exact);
+    assert_eq!(conflict, Err(BumpError::Inconsistent { level: 1, offset: 0 }));
+    // The fifth of five is paired with itself in levels 0 and 1; elsewhere no node may be.
+    let not_last = broken(4, &|levels| levels[1][0].data = other);
+    assert_eq!(not_last, BumpError::Merkle(MerkleError::SelfPaired));
+    let left = broken(4, &|levels| levels[2][0].data = LeafData::Duplicate);
+    assert_eq!(left, BumpError::Merkle(MerkleError::SelfPaired));
+    assert_eq!(Bump::from_path(7, txids[0], &[PathStep { hash: txids[1], position: Position::Left }; 33]), {
+        Err(BumpError::TreeHeight(33))
+    });
+    let bump = of(7, &txids, 2);
+    assert_eq!(bump.path_of(&txids[0]), Err(BumpError::UnknownTxid(txids[0])));
+    // A hash that stands above level 0 is no transaction.
+    let inner = bump.levels[1][0].hash().unwrap();
+    assert_eq!(bump.root_of(&inner), Err(BumpError::UnknownTxid(inner)));
 }
 
 #[test]
-fn what_is_altered_or_cut_proves_something_else_or_nothing() {
-    let txids = leaves(21);
-    let root = merkle_root(&txids).unwrap();
-    for index in [0, 7, 20] {
-        let bump = Bump::from_path(7, txids[index], &merkle_path(&txids, index).unwrap()).unwrap();
-        let bytes = bump.to_bytes();
-        for length in 0..bytes.len() {
-            assert!(Bump::parse(&bytes[..length]).is_err(), "{length}");
-        }
-        assert_eq!(Bump::parse(&[&bytes[..], &[0]].concat()), Err(BumpError::TrailingBytes(1)));
-        for at in 0..bytes.len() {
-            for bit in 0..8 {
-                let mut altered = bytes.clone();
-                altered[at] ^= 1 << bit;
-                let Ok(found) = Bump::parse(&altered) else { continue };
-                // The height is not under the root: whoever believes a path looks for the root at that height.
-                let same_claim =
-                    found.block_height == 7 && found.root() == Ok(root) && found.txids().eq([txids[index]]);
-                assert!(!same_claim, "byte {at} bit {bit}");
-            }
-        }
-    }
+fn repeated_tail_is_no_second_place() {
+    // Six leaves and the same with the last pair repeated have one root in the naive construction.
+    let six = txids(6);
+    let leaf = |offset, txid| Leaf { offset, data: LeafData::Txid(txid) };
+    let honest = of(7, &six, 4);
+    let mut levels = honest.levels.clone();
+    levels[0].extend([leaf(6, six[4]), leaf(7, six[5])]);
+    assert_eq!(Bump::assemble(7, levels, Form::Exact), Err(MerkleError::SelfPaired.into()));
+    // A twin that is spelt out instead of marked as a duplicate is the same tree.
+    let five = txids(5);
+    let mut levels = of(7, &five, 4).levels;
+    levels[0][1].data = LeafData::Hash(five[4]);
+    let spelt = Bump::assemble(7, levels, Form::Exact).unwrap();
+    assert_eq!(spelt.path_of(&five[4]).unwrap(), merkle_path(&five, 4).unwrap());
+}
+
+#[test]
+fn needless_nodes_are_let_pass_inside_a_beef_when_they_agree() {
+    let txids = txids(16);
+    let mut levels = of(7, &txids, 0).levels;
+    levels[1].push(Leaf { offset: 6, data: LeafData::Hash(sha256d(b"lone")) });
+    let mut bytes = of(7, &txids, 0).to_bytes();
+    bytes.push(0xaa);
+    assert_eq!(Bump::parse_prefix(&bytes).unwrap(), (of(7, &txids, 0), &[0xaa][..]));
+    assert_eq!(Bump::parse(&bytes), Err(BumpError::TrailingBytes(1)));
+    let bump = Bump::assemble(7, levels.clone(), Form::Embedded).unwrap();
+    assert_eq!(bump.root(), merkle_root(&txids).unwrap());
+    assert_eq!(Bump::merge(vec![bump]), Ok(of(7, &txids, 0)));
+    levels[2].push(Leaf { offset: 3, data: LeafData::Hash(sha256d(b"above it")) });
+    levels[1].push(Leaf { offset: 7, data: LeafData::Hash(sha256d(b"beside it")) });
+    assert_eq!(Bump::assemble(7, levels, Form::Embedded), Err(BumpError::Inconsistent { level: 2, offset: 3 }));
 }
 
 #[test]
 fn counts_are_checked_before_memory_is_taken() {
-    // Height 1, one level, a million nodes: in seven bytes.
+    // A million leaves, and 2⁶⁴ - 1, in a handful of bytes.
     assert_eq!(Bump::parse(&[1, 1, 0xfe, 0x40, 0x42, 0x0f, 0]), Err(BumpError::Truncated));
-    assert_eq!(Bump::parse(&[1, 1, 0xfd, 0xff, 0xff]), Err(BumpError::Truncated));
-    assert_eq!(Bump::parse(&[1, 0]), Err(BumpError::Levels(0)));
-    assert_eq!(Bump::parse(&[1, 33]), Err(BumpError::Levels(33)));
-    assert_eq!(Bump::parse(&[0xff, 0, 0, 0, 0, 1, 0, 0, 0, 1]), Err(BumpError::Height));
-    assert_eq!(Bump::parse(&[1, 1, 1, 0, 4]), Err(BumpError::Flags(4)));
-    assert_eq!(Bump::parse(&[1, 1, 1, 0, DUPLICATE]), Err(BumpError::Place));
-    assert_eq!(Bump::parse(&[1, 1, 1, 2, DUPLICATE]), Err(BumpError::Place));
+    let most = [&[1, 1, 0xff][..], &[0xff; 8]].concat();
+    assert_eq!(Bump::parse(&most), Err(BumpError::Truncated));
+    assert_eq!(Bump::parse(&[0xfd, 1, 0, 1, 0]), Err(BumpError::NonCanonicalCount));
+    assert_eq!(Bump::parse(&[0xff, 0, 0, 0, 0, 1, 0, 0, 0, 1]), Err(BumpError::BlockHeight(1 << 32)));
+    for tree_height in [0, 33, 64, 255] {
+        assert_eq!(Bump::parse(&[1, tree_height, 0]), Err(BumpError::TreeHeight(tree_height.into())));
+    }
+    assert_eq!(Bump::parse(&[1, 1, 1, 0, 3]), Err(BumpError::Flag(3)));
+    assert_eq!(BumpError::from(ReadError::Truncated), BumpError::Truncated);
 }
 
 #[test]
-fn paths_that_do_not_belong_together_are_not_merged() {
-    let (one, other) = (leaves(5), leaves(6));
-    let bump = |txids: &[Hash32], height| Bump::from_path(height, txids[1], &merkle_path(txids, 1).unwrap()).unwrap();
-    assert_eq!(Bump::merged(&[bump(&one, 1), bump(&one, 2)]), Err(BumpError::OtherBlock));
-    let twisted: Vec<Hash32> = other.iter().rev().copied().collect();
-    assert!(Bump::merged(&[bump(&one, 1), bump(&twisted, 1)]).is_err());
+fn cut_or_altered_bumps_do_not_claim_the_same() {
+    let real = bumps().find(|vector| vector.name == "three of a block, compound").unwrap();
+    let bytes = decode_hex(real.hex).unwrap();
+    let bump = Bump::parse(&bytes).unwrap();
+    for length in 0..bytes.len() {
+        assert!(Bump::parse(&bytes[..length]).is_err(), "cut at {length}");
+    }
+    // What is claimed: these transactions, at these places, in a block of this height and this root. The one thing no
+    // hash covers is which leaves are marked as of interest: flag 2 turned to 0 or back.
+    let claim = |bump: &Bump| (bump.block_height(), bump.root(), bump.leaves().collect::<Vec<_>>());
+    let mut marks = 0;
+    for at in 0..bytes.len() {
+        for altered in (0..8).map(|bit| bytes[at] ^ 1 << bit) {
+            let mut mutant = bytes.clone();
+            mutant[at] = altered;
+            let Ok(read) = Bump::parse(&mutant) else { continue };
+            if claim(&read) == claim(&bump) {
+                assert!(matches!((bytes[at], altered), (0, 2) | (2, 0)), "byte {at} to {altered}");
+                marks += 1;
+            }
+        }
+    }
+    // Every leaf that has a hash has a flag.
+    let hashes = bump.levels.iter().flatten().filter(|leaf| leaf.hash().is_some()).count();
+    assert_eq!(marks, hashes);
 }
 
-/// The forms of CVE-2012-2459 and CVE-2017-12842 stay refused however a path is written.
 #[test]
-fn forbidden_forms_stay_refused() {
-    let txids = leaves(4);
-    let root = merkle_root(&txids).unwrap();
-    // A node paired with itself although it has a neighbour.
-    let mut bump = Bump::from_path(1, txids[0], &merkle_path(&txids, 0).unwrap()).unwrap();
-    bump.levels[0].insert(1, Node::Duplicate);
-    assert_eq!(bump.root(), Err(BumpError::Merkle(MerkleError::SelfPaired)));
-    // An inner node passed off as a transaction.
-    let inner = parent(txids[0], txids[1], Position::Right);
-    let above = Bump::from_path(1, inner, &merkle_path(&txids, 0).unwrap()[1..]).unwrap();
-    assert_eq!(above.root(), Ok(root));
-    let raw = [*txids[0].as_internal(), *txids[1].as_internal()].concat();
-    let envelope = Envelope {
-        raw_tx: encode_hex(&raw),
-        txid: None,
-        proof: super::super::Proof { txid: inner, merkle_root: root, path: above.path_of(inner).unwrap() },
-        block: super::super::BlockRef::Name { block_hash: root, block_height: None },
-    };
-    let checked = super::super::Checked::of(&envelope).unwrap();
-    let nothing = super::super::View::default();
-    assert!(checked.against(&nothing).is_err());
-    let beef = super::super::Beef::of(vec![(raw, above)]).and_then(|beef| super::super::Beef::parse(&beef.to_bytes()?));
-    assert!(beef.is_err());
+fn json_as_sdks_write_it() {
+    let (a, b) = (sha256d(b"a"), sha256d(b"b"));
+    let text = serde_json::json!({ "blockHeight": 7, "path": [
+        [{ "offset": 2, "hash": a, "txid": true }, { "offset": 3, "duplicate": true }],
+        [{ "offset": 0, "hash": b }],
+    ]});
+    let bump: Bump = serde_json::from_value(text.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&bump).unwrap(), text);
+    assert_eq!(bump.path_of(&a).unwrap().len(), 2);
+    let mut both = text.clone();
+    both["path"][0][0]["duplicate"] = true.into();
+    let error = serde_json::from_value::<Bump>(both).unwrap_err().to_string();
+    assert!(error.starts_with(&BumpError::Leaf { level: 0, offset: 2 }.to_string()), "{error}");
+    let mut neither = text.clone();
+    neither["path"][1][0] = serde_json::json!({ "offset": 0 });
+    assert!(serde_json::from_value::<Bump>(neither).is_err());
+    let mut none = text;
+    none["path"] = serde_json::json!([]);
+    assert!(serde_json::from_value::<Bump>(none).is_err());
 }
