@@ -4,8 +4,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use async_graphql::Name;
 use async_graphql::parser::parse_query;
-use async_graphql::parser::types::ExecutableDocument;
+use async_graphql::parser::types::{ExecutableDocument, OperationType};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
@@ -40,6 +41,13 @@ impl Known {
     /// The general executor has answered it without an error.
     pub(super) fn prove(&self) {
         self.is_proven.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the operation of that name, or the only one, is a mutation.
+    pub(super) fn writes(&self, name: Option<&str>) -> bool {
+        let is_chosen = |own: Option<&Name>| name.is_none_or(|name| own.is_some_and(|own| own == name));
+        let mut operations = self.document.operations.iter();
+        operations.any(|(own, operation)| is_chosen(own) && operation.node.ty == OperationType::Mutation)
     }
 
     /// How to execute it directly.

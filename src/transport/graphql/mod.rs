@@ -13,6 +13,7 @@ mod loaders;
 mod page;
 mod policies;
 mod producers;
+mod publish;
 mod receipts;
 mod relay;
 mod scalars;
@@ -20,7 +21,7 @@ mod serve;
 mod trust;
 mod weigh;
 
-use async_graphql::{EmptyMutation, EmptySubscription, MergedObject};
+use async_graphql::{EmptySubscription, MergedObject};
 
 pub use documents::Documents;
 pub(super) use serve::routes;
@@ -36,8 +37,12 @@ pub struct Query(
     trust::TrustQuery,
 );
 
+/// The root of all mutations.
+#[derive(MergedObject, Default)]
+pub struct Mutation(publish::PublishMutation);
+
 /// The schema as it is executed.
-pub type Schema = async_graphql::Schema<Query, EmptyMutation, EmptySubscription>;
+pub type Schema = async_graphql::Schema<Query, Mutation, EmptySubscription>;
 
 /// Deepest nesting of fields.
 const MAX_DEPTH: usize = 15;
@@ -47,7 +52,7 @@ const MAX_COMPLEXITY: usize = 20_000;
 
 /// Builds the schema. It holds no state: what a request needs comes with it.
 pub fn schema() -> Schema {
-    Schema::build(Query::default(), EmptyMutation, EmptySubscription)
+    Schema::build(Query::default(), Mutation::default(), EmptySubscription)
         .limit_depth(MAX_DEPTH)
         .limit_complexity(MAX_COMPLEXITY)
         .limit_directives(20)

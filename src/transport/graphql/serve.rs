@@ -1,6 +1,7 @@
 //! `/graphql` over HTTP: POST with a JSON body, GET with a query string.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use async_graphql::parser::types::{BaseType, OperationDefinition, VariableDefinition};
 use async_graphql::{Name, Positioned, Request, Response as Answer, ServerError, Value};
@@ -8,17 +9,19 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Extension, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::value::RawValue;
 
 use super::documents::Refusal;
 use super::loaders::Loaders;
+use super::publish::Committed;
 use crate::coherence::Consistency;
 use crate::domain::caller::Caller;
 use crate::error::{Error, Kind};
 use crate::transport::answer::{Hold, finish};
+use crate::transport::caller::CONSISTENCY;
 use crate::transport::http::{Served, typed};
 
 pub(in crate::transport) fn routes() -> Router<Served> {
@@ -62,7 +65,7 @@ async fn by_body(
         return media.bad("batches are not supported: send one operation a request");
     }
     match serde_json::from_slice(&body) {
-        Ok(parameters) => run(&served, caller, parameters, media).await,
+        Ok(parameters) => run(&served, caller, parameters, media, Via::Body).await,
         Err(fault) => media.bad(&format!("the body is not a GraphQL request: {fault}")),
     }
 }
@@ -88,10 +91,18 @@ async fn by_query_string(
         variables,
         extensions,
     };
-    run(&served, caller, parameters, media).await
+    run(&served, caller, parameters, media, Via::QueryString).await
 }
 
-async fn run(served: &Served, caller: Caller, parameters: Parameters, media: Media) -> Response {
+/// How a request came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Via {
+    Body,
+    /// A link, which anybody can make somebody follow.
+    QueryString,
+}
+
+async fn run(served: &Served, caller: Caller, parameters: Parameters, media: Media, via: Via) -> Response {
     let Parameters { query, operation_name, variables, extensions } = parameters;
     let (demand, caller) = match demanded(served, extensions.as_ref()).await {
         Ok(None) => (Consistency::Bounded, caller),
@@ -113,6 +124,13 @@ async fn run(served: &Served, caller: Caller, parameters: Parameters, media: Med
         Some(_) => return media.bad("`variables` must be a JSON object"),
     };
     let operation_name = operation_name.filter(|name| !name.is_empty());
+    let writes = document.as_ref().is_some_and(|known| known.writes(operation_name.as_deref()));
+    if writes && via == Via::QueryString {
+        let message = "a mutation must be sent with POST";
+        let mut refused = media.refuse(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", message);
+        refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+        return refused;
+    }
     if let Some(plan) = document.as_ref().and_then(|document| document.plan())
         && let Some(data) = plan.execute(operation_name.as_deref(), &served.app, &caller, &variables).await
     {
@@ -120,7 +138,9 @@ async fn run(served: &Served, caller: Caller, parameters: Parameters, media: Med
         return media.data(&data, caller, demand);
     }
     metrics::counter!("overlay_graphql_executions_total", "by" => "general").increment(1);
-    let mut request = Request::new(query).variables(variables).data(Loaders::new(served.app.clone(), caller.clone()));
+    let loaders = Loaders::new(served.app.clone(), caller.clone());
+    let committed = Arc::new(Committed::default());
+    let mut request = Request::new(query).variables(variables).data(loaders).data(committed.clone());
     if let Some(name) = operation_name {
         request = request.operation_name(name);
     }
@@ -131,8 +151,11 @@ async fn run(served: &Served, caller: Caller, parameters: Parameters, media: Med
         Ok(()) => served.schema.execute(request).await,
         Err(error) => Answer::from_errors(vec![error]),
     };
-    if let Some(known) = document.filter(|_| answer.is_ok()) {
+    if let Some(known) = document.filter(|_| answer.is_ok() && !writes) {
         known.prove();
+    }
+    if writes {
+        return media.written(answer, committed.token());
     }
     media.answer(answer, caller, demand)
 }
@@ -230,6 +253,25 @@ impl Media {
             return finish(self.name(), bytes, caller, demand, Hold::Least, None);
         }
         (status, [(header::CONTENT_TYPE, self.name()), (header::CACHE_CONTROL, "no-store")], bytes).into_response()
+    }
+
+    /// What a mutation answered, with the token of what it wrote last. It is nobody else's answer, and nobody's twice.
+    fn written(self, mut answer: Answer, token: Option<String>) -> Response {
+        let refused = answer.is_err() && answer.data == Value::Null && no_path(&answer);
+        let status = if matches!(self, Self::Graphql) && refused { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+        if let Some(token) = &token {
+            answer.extensions.insert("consistency".into(), Value::String(token.clone()));
+        }
+        let bytes = match serde_json::to_vec(&answer) {
+            Ok(bytes) => bytes,
+            Err(cause) => return crate::transport::rest::error::answer(&Error::internal(cause)),
+        };
+        let mut response =
+            (status, [(header::CONTENT_TYPE, self.name()), (header::CACHE_CONTROL, "no-store")], bytes).into_response();
+        if let Some(token) = token.and_then(|token| HeaderValue::try_from(token).ok()) {
+            response.headers_mut().insert(HeaderName::from_static(CONSISTENCY), token);
+        }
+        response
     }
 
     /// What a plan answered.
