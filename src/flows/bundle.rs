@@ -144,7 +144,8 @@ pub async fn structure(app: &App, caller: &Caller, target: VersionId, depth: u32
         async move {
             let versions = app.assets.ancestry(target, depth).await?;
             let ids: Vec<VersionId> = versions.iter().map(|version| version.version_id).collect();
-            let mut declared = app.spv.declarations(&ids).await?;
+            let declared = app.spv.declarations(&ids, ancestry::MAX_BYTES).await?;
+            let mut declared = declared.ok_or_else(ancestry::too_large)?;
             let mut tags = ancestry::tags(&versions, target);
             tags.extend(ids.iter().flat_map(Spv::tags_of));
             let node = |version: Ancestor| Node { declared: declared.remove(&version.version_id), version };

@@ -1,5 +1,6 @@
 //! Flows: what needs two rooms, or a transaction.
 
+pub mod advisories;
 pub mod bundle;
 pub mod headers;
 pub mod health;

@@ -91,6 +91,7 @@ fn router(served: Served) -> Router {
         .merge(rest::submit::routes())
         .merge(rest::policies::routes())
         .merge(rest::chain::routes())
+        .merge(rest::advisories::routes())
         .merge(graphql::routes())
         .layer(middleware::from_fn_with_state(served.clone(), caller::attach));
     let layers = ServiceBuilder::new()

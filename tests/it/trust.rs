@@ -1,5 +1,6 @@
 //! Bundles and readiness: evidence that holds, and verdicts that follow what changes.
 
+mod advisories;
 mod ancestry;
 mod bundle;
 mod graphql;

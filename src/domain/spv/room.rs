@@ -86,12 +86,12 @@ impl Spv {
     }
 
     /// The declarations of `ids`, read for something that is cached as a whole; what it depends on is
-    /// [`Self::tags_of`] each.
+    /// [`Self::tags_of`] each. `None` when their envelopes have more than `bytes` together.
     ///
     /// # Errors
     /// As [`Self::view`].
-    pub async fn declarations(&self, ids: &[VersionId]) -> Result<HashMap<VersionId, Declared>> {
-        store::declared(&self.db, ids).await
+    pub async fn declarations(&self, ids: &[VersionId], bytes: i64) -> Result<Option<HashMap<VersionId, Declared>>> {
+        store::bounded(&self.db, ids, bytes).await
     }
 
     /// What a version's declaration, or its absence, depends on.

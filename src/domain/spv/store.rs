@@ -70,14 +70,40 @@ const DECLARED: &str = "\
     select d.version_id, d.txid, d.vout, d.kind, d.envelope \
     from unnest($1::text[]) as wanted(id) join public.declarations d on d.version_id = wanted.id";
 
+/// The same, but no envelopes where all together have more than `$2` bytes.
+const BOUNDED: &str = "\
+    select version_id, txid, vout, kind, case when not is_heavy then envelope end as envelope, is_heavy \
+    from (select d.*, coalesce(sum(octet_length(d.envelope::text)) over () > $2, false) as is_heavy \
+        from unnest($1::text[]) as wanted(id) join public.declarations d on d.version_id = wanted.id) as d";
+
+/// The declarations of many, as far as all their envelopes have at most `bytes` together; `None` when they have more.
+pub(super) async fn bounded(db: &Db, ids: &[VersionId], bytes: i64) -> Result<Option<HashMap<VersionId, Declared>>> {
+    #[derive(FromQueryResult)]
+    struct Heavy {
+        is_heavy: bool,
+        #[sea_orm(nested)]
+        row: DeclaredRow,
+    }
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let rows: Vec<Heavy> = db.all("spv.declared", BOUNDED, vec![ids.into(), bytes.into()]).await?;
+    if rows.first().is_some_and(|heavy| heavy.is_heavy) {
+        return Ok(None);
+    }
+    read(rows.into_iter().map(|heavy| heavy.row)).map(Some)
+}
+
 pub(super) async fn declared(db: &Db, ids: &[VersionId]) -> Result<HashMap<VersionId, Declared>> {
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
     let rows: Vec<DeclaredRow> = db.all("spv.declared", DECLARED, vec![ids.into()]).await?;
+    read(rows.into_iter())
+}
+
+fn read(rows: impl Iterator<Item = DeclaredRow>) -> Result<HashMap<VersionId, Declared>> {
     let declared = |row: DeclaredRow| {
         let id: VersionId = row.version_id.parse().map_err(Error::internal)?;
         let txid: Hash32 = row.txid.parse().map_err(Error::internal)?;
         let vout = u32::try_from(row.vout).map_err(Error::internal)?;
         Ok((id, Declared::of(id, txid, vout, row.kind, row.envelope)?))
     };
-    rows.into_iter().map(declared).collect()
+    rows.map(declared).collect()
 }

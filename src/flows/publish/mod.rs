@@ -122,7 +122,7 @@ pub async fn attach(
     app: &App, caller: &Caller, version_id: VersionId, evidence: Evidence,
 ) -> Result<(Verified, Token)> {
     caller.may_write()?;
-    let declared = app.spv.declarations(&[version_id]).await?.remove(&version_id);
+    let declared = app.spv.declarations(&[version_id], i64::MAX).await?.and_then(|mut found| found.remove(&version_id));
     let declared = declared.ok_or_else(|| Error::not_found("no version of that id is declared"))?;
     let raw = store::raw_tx(&app.db, version_id).await?;
     let envelope = enveloped(app, caller, declared.txid, &raw, evidence).await?;

@@ -1,5 +1,6 @@
 //! The REST routes that existing clients use: field names, types and status codes are a promise.
 
+pub(super) mod advisories;
 mod body;
 pub(super) mod bundle;
 pub(super) mod chain;

@@ -4,7 +4,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Extension, Path, RawQuery, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, response};
@@ -12,6 +12,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::reply::with_token;
 use super::{body, error, query};
 use crate::app::App;
 use crate::coherence::{Consistency, Token};
@@ -23,7 +24,6 @@ use crate::error::{Error, Result};
 use crate::flows::policies::{self, Change};
 use crate::flows::{policy, ready};
 use crate::transport::answer::{Hold, finish};
-use crate::transport::caller::CONSISTENCY;
 use crate::transport::http::Served;
 
 type Body = std::result::Result<Bytes, BytesRejection>;
@@ -208,11 +208,4 @@ fn written(outcome: Result<(std::sync::Arc<Policy>, Token)>, status: StatusCode)
         }
         Err(error) => error::answer(&error),
     }
-}
-
-fn with_token(mut response: Response, token: &Token) -> Response {
-    if let Ok(token) = HeaderValue::try_from(token.to_string()) {
-        response.headers_mut().insert(HeaderName::from_static(CONSISTENCY), token);
-    }
-    response
 }

@@ -1,16 +1,18 @@
-//! A read's answer as JSON.
+//! What answers have in common: a read's JSON, a write's token.
 
 use std::time::Duration;
 
+use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::error;
-use crate::coherence::Consistency;
+use crate::coherence::{Consistency, Token};
 use crate::domain::caller::Caller;
 use crate::error::Error;
 use crate::transport::answer::{self, Hold};
+use crate::transport::caller::CONSISTENCY;
 
 /// What a read answers with.
 pub(super) struct Reply<'a, T> {
@@ -36,4 +38,12 @@ impl<T: Serialize> Reply<'_, T> {
             Err(cause) => error::answer(&Error::internal(cause)),
         }
     }
+}
+
+/// An answer to a write, with the token that names it for reads elsewhere.
+pub(super) fn with_token(mut response: Response, token: &Token) -> Response {
+    if let Ok(token) = HeaderValue::try_from(token.to_string()) {
+        response.headers_mut().insert(HeaderName::from_static(CONSISTENCY), token);
+    }
+    response
 }

@@ -3,7 +3,7 @@
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Extension, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
@@ -13,11 +13,11 @@ use serde_json::Value;
 
 use super::body;
 use super::error;
+use super::reply::with_token;
 use crate::domain::caller::Caller;
 use crate::domain::spv::{Beef, Bump, Hash32, TscProof, decode_hex};
 use crate::error::{Error, Result};
 use crate::flows::publish::{self, Evidence, Published, Submission};
-use crate::transport::caller::CONSISTENCY;
 use crate::transport::http::Served;
 
 pub(in crate::transport) fn routes() -> Router<Served> {
@@ -115,9 +115,5 @@ fn answer(published: &Published, topics: Vec<String>) -> Response {
         vout: published.vout,
         topics,
     };
-    let mut response = ([(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(body)).into_response();
-    if let Ok(token) = HeaderValue::try_from(published.token.to_string()) {
-        response.headers_mut().insert(HeaderName::from_static(CONSISTENCY), token);
-    }
-    response
+    with_token(([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response(), &published.token)
 }

@@ -243,3 +243,30 @@ async fn an_ancestry_that_is_too_large_is_refused_and_not_ready() {
     })
     .await;
 }
+
+/// Few versions can be large too: neither their manifests nor their proofs are read into memory without bound.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ancestry_that_is_too_heavy_is_refused_and_not_ready() {
+    const HEAVY: &str = "jsonb_build_object('x', repeat('a', 23000000))";
+    with(Setup::empty(), async |app| {
+        Made { count: 3, ..Made::default() }.insert(app).await;
+        let ids = app.rows("select version_id from assets order by name").await;
+        for parent in &ids[1..] {
+            app.sql(&format!("insert into asset_parents values ('{}', '{parent}')", ids[0])).await;
+        }
+        Chain::of(app).await.mine(app, &ids).await;
+        let path = format!("/bundle?versionId={}", ids[0]);
+        app.caught_up().await;
+        assert_eq!(app.json(&path).await["proofs"].as_array().expect("proofs").len(), 3);
+        for table in ["assets set manifest", "declarations set envelope"] {
+            app.sql(&format!("update {table} = {HEAVY}")).await;
+            app.caught_up().await;
+            let answer = app.get(&path).send().await.expect("answer");
+            assert_eq!(crate::harness::refused(answer, StatusCode::CONFLICT).await.0, "lineage-too-large", "{table}");
+            let ready = app.json(&path.replace("/bundle", "/ready")).await;
+            assert_eq!((&ready["ready"], &ready["reason"]), (&json!(false), &json!("lineage-too-large")));
+            app.sql("update assets set manifest = '{}'").await;
+        }
+    })
+    .await;
+}

@@ -13,6 +13,9 @@ use crate::error::{Error, Kind, Result};
 /// Most versions of an ancestry that is walked.
 pub const MAX_NODES: usize = 5_000;
 
+/// Most bytes of all its manifests together: they are held in memory, and sent, as one.
+pub const MAX_BYTES: i64 = 64 << 20;
+
 /// The code of an ancestry beyond that.
 pub const TOO_LARGE: &str = "lineage-too-large";
 
@@ -44,15 +47,20 @@ pub struct Published {
 /// One statement. Ends on cycles, which only a writer that bypasses us can make.
 ///
 /// # Errors
-/// `lineage-too-large` when there are more than [`MAX_NODES`]; else what the database answers.
+/// `lineage-too-large` when there are more than [`MAX_NODES`], or [`MAX_BYTES`] of manifests; else what the database answers.
 pub(super) async fn walk(db: &Db, target: VersionId, depth: u32) -> Result<Vec<Ancestor>> {
     let nodes = store::walk(db, target, depth).await?;
-    if nodes.len() > MAX_NODES {
-        let message = format!("the ancestry has more than {MAX_NODES} versions: ask for less depth");
-        return Err(Error::new(Kind::Conflict, TOO_LARGE, message).hint("depth"));
-    }
     let is_published = nodes.first().is_some_and(|node| node.published.is_some());
     Ok(if is_published { nodes } else { Vec::new() })
+}
+
+/// The error of an ancestry that is too large to be walked.
+pub fn too_large() -> Error {
+    let message = format!(
+        "the ancestry has more than {MAX_NODES} versions, or {} MiB of manifests or proofs: ask for less depth",
+        MAX_BYTES >> 20
+    );
+    Error::new(Kind::Conflict, TOO_LARGE, message).hint("depth")
 }
 
 /// What an ancestry depends on: its versions' rows and edges. The rows of those not published too: they may come.

@@ -1,0 +1,86 @@
+//! Issuing and withdrawing advisories.
+
+mod store;
+
+use chrono::{DateTime, Utc};
+use overlay_entity::ids::VersionId;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::coherence::Token;
+use crate::domain::advisories::Severity;
+use crate::domain::caller::Caller;
+use crate::error::{Error, Kind, Result};
+
+/// An advisory to be issued.
+#[derive(Debug, Clone)]
+pub struct Issue {
+    /// How bad it is.
+    pub severity: Severity,
+    /// For people.
+    pub reason: String,
+    /// Details.
+    pub payload: Option<Value>,
+    /// When it ends; `None` is never.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// The versions it is about, whether we have heard of them or not.
+    pub versions: Vec<VersionId>,
+    /// The producers it is about.
+    pub producers: Vec<String>,
+}
+
+/// Most targets of an advisory.
+const MAX_TARGETS: usize = 1_000;
+/// Longest reason, characters.
+const MAX_REASON: usize = 5_000;
+/// Largest payload, bytes of JSON.
+const MAX_PAYLOAD: usize = 64 << 10;
+
+/// Issues an advisory; answers its identifier. It is in force in the very next read.
+///
+/// # Errors
+/// `identity-required`; `bad-request` naming what is wrong; what the database answers.
+pub async fn issue(app: &App, caller: &Caller, issue: Issue, now: DateTime<Utc>) -> Result<(String, Token)> {
+    caller.may_write()?;
+    check(&issue, now)?;
+    let id = format!("adv_{}", Uuid::now_v7().simple());
+    let for_write = id.clone();
+    let ((), token) = app
+        .write("advisory.issue", move |tx| Box::pin(async move { store::issue(tx, &for_write, issue, now).await }))
+        .await?;
+    Ok((id, token))
+}
+
+/// Withdraws an advisory.
+///
+/// # Errors
+/// `identity-required`; `not-found`; what the database answers.
+pub async fn withdraw(app: &App, caller: &Caller, advisory_id: &str) -> Result<Token> {
+    caller.may_write()?;
+    let id = advisory_id.to_owned();
+    let (found, token) =
+        app.write("advisory.withdraw", move |tx| Box::pin(async move { store::withdraw(tx, &id).await })).await?;
+    if found { Ok(token) } else { Err(Error::not_found("there is no advisory of that id").hint("advisoryId")) }
+}
+
+fn check(issue: &Issue, now: DateTime<Utc>) -> Result<()> {
+    let wrong = |name: &'static str, message: String| Err(Error::new(Kind::Invalid, "bad-request", message).hint(name));
+    let Issue { reason, payload, expires_at, versions, producers, .. } = issue;
+    if reason.trim().is_empty() || reason.chars().count() > MAX_REASON || reason.contains('\0') {
+        return wrong("reason", format!("`reason` must be 1 to {MAX_REASON} characters, not all blank"));
+    }
+    if !(1..=MAX_TARGETS).contains(&(versions.len() + producers.len())) {
+        return wrong("versionIds", format!("an advisory is about 1 to {MAX_TARGETS} versions and producers"));
+    }
+    if producers.iter().any(|id| id.is_empty() || id.len() > 200 || id.contains('\0')) {
+        return wrong("producerIds", "a producer's id is 1 to 200 bytes".into());
+    }
+    if expires_at.is_some_and(|end| end <= now) {
+        return wrong("expiresAt", "`expiresAt` must be in the future".into());
+    }
+    if payload.as_ref().is_some_and(|payload| payload.to_string().len() > MAX_PAYLOAD) {
+        return wrong("payload", format!("`payload` must have at most {} KiB", MAX_PAYLOAD >> 10));
+    }
+    Ok(())
+}
