@@ -18,6 +18,7 @@ use overlay::boot::{self, Server};
 use overlay::cache::{Redis, RedisConfig};
 use overlay::config::Config;
 use overlay::db;
+use overlay::error::Kind;
 use overlay::flows::seed;
 use reqwest::{RequestBuilder, Response, StatusCode};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
@@ -94,7 +95,7 @@ impl TestApp {
         let config = setup.config(&database.url);
         let pg = config.database.clone().expect("PG_URL is set");
         let redis: Option<RedisConfig> = config.redis.clone();
-        let app = boot::furnish(&config, &pg, redis.as_ref()).await.expect("furnish");
+        let app = furnished(&config, &pg, redis.as_ref()).await;
         if let Some(redis) = app.cache.redis() {
             connected(redis).await;
         }
@@ -208,6 +209,18 @@ async fn settled(app: &App, outsider: &DatabaseConnection) {
         }
     };
     tokio::time::timeout(std::time::Duration::from_secs(60), passed).await.expect("other tests' transactions end");
+}
+
+/// The rooms. A machine that is busy with other tests may take longer to let a connection in than a server waits for one.
+async fn furnished(config: &Config, pg: &db::Config, redis: Option<&RedisConfig>) -> App {
+    for _ in 0..10 {
+        match boot::furnish(config, pg, redis).await {
+            Ok(app) => return app,
+            Err(error) if error.kind() == Kind::Unavailable => eprintln!("once more: {error:?}"),
+            Err(error) => panic!("furnish: {error:?}"),
+        }
+    }
+    panic!("PostgreSQL lets nobody in");
 }
 
 /// A configuration for a machine that may be slow.
