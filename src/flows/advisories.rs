@@ -58,10 +58,14 @@ pub async fn issue(app: &App, caller: &Caller, issue: Issue, now: DateTime<Utc>)
 /// `identity-required`; `not-found`; what the database answers.
 pub async fn withdraw(app: &App, caller: &Caller, advisory_id: &str) -> Result<Token> {
     caller.may_write()?;
+    let absent = || Error::not_found("there is no advisory of that id").hint("advisoryId");
     let id = advisory_id.to_owned();
+    if id.contains('\0') {
+        return Err(absent());
+    }
     let (found, token) =
         app.write("advisory.withdraw", move |tx| Box::pin(async move { store::withdraw(tx, &id).await })).await?;
-    if found { Ok(token) } else { Err(Error::not_found("there is no advisory of that id").hint("advisoryId")) }
+    if found { Ok(token) } else { Err(absent()) }
 }
 
 fn check(issue: &Issue, now: DateTime<Utc>) -> Result<()> {

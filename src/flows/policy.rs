@@ -58,13 +58,21 @@ pub async fn chosen(app: &App, caller: &Caller, asked: Asked) -> Result<Option<A
             None => return Ok(None),
         },
     };
-    let found = app.policies.get_many(caller, std::slice::from_ref(&id)).await?.pop().flatten();
+    let found = match can_be_id(&id) {
+        true => app.policies.get_many(caller, std::slice::from_ref(&id)).await?.pop().flatten(),
+        false => None,
+    };
     let policy = found.filter(|policy| policy.enabled);
     let policy = policy
         .ok_or_else(|| Error::new(Kind::NotFound, NOT_FOUND, "no policy of that id is in force").hint("policyId"))?;
     let document: Value = serde_json::from_str(policy.doc.text()).map_err(Error::internal)?;
     let document = PolicyDocument::parse(&document).map_err(|faults| invalid(&faults))?;
     Ok(Some(Applied { policy_id: Some(id), document }))
+}
+
+/// Whether there could be a policy of that id: what cannot be is not looked for, and becomes no key of the cache.
+pub fn can_be_id(id: &str) -> bool {
+    (1..=200).contains(&id.len()) && !id.contains('\0')
 }
 
 /// Most faults that are told.

@@ -1,9 +1,11 @@
 //! From a request's headers to a [`Caller`]: how fresh its reads must be, and who asks.
 
 use axum::extract::{Request, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::Response;
+
+use url::{Host, Url};
 
 use super::http::Served;
 use crate::coherence::Consistency;
@@ -38,9 +40,24 @@ pub(super) async fn attach(State(served): State<Served>, mut request: Request, n
         Some(As(caller)) => caller,
         None => Caller::reading(wanted),
     };
-    let caller = if served.http.dev_identity { caller.known_as(Identity::Developer) } else { caller };
+    let is_developer = served.http.dev_identity && is_local(request.headers());
+    let caller = if is_developer { caller.known_as(Identity::Developer) } else { caller };
     request.extensions_mut().insert(caller);
     next.run(request).await
+}
+
+/// Whether no page of somebody else's sends the request: a browser names a page's origin, and a developer visits other pages
+/// too, which could send anything to a server on the same machine.
+fn is_local(headers: &HeaderMap) -> bool {
+    headers.get_all(header::ORIGIN).iter().all(|origin| {
+        let origin = origin.to_str().ok().and_then(|origin| Url::parse(origin).ok());
+        origin.is_some_and(|origin| match origin.host() {
+            Some(Host::Domain(name)) => name == "localhost",
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        })
+    })
 }
 
 /// What the request's header asks for.

@@ -330,7 +330,7 @@ impl TrustQuery {
     }
 
     /// The ancestry of a version with manifests and proofs, down to `depth` generations (all that are walked unless told).
-    #[graphql(complexity = "100 + child_complexity")]
+    #[graphql(complexity = "1000 + child_complexity")]
     async fn bundle(&self, ctx: &Context<'_>, version_id: Hex32, depth: Option<u32>) -> Nullable<BundleObject> {
         let loaders = ctx.data_unchecked::<Loaders>();
         let found = async {
@@ -344,7 +344,7 @@ impl TrustQuery {
     /// Whether a version and everything it was made from is published, not recalled, proven, and, if a policy is given (or
     /// the server has one of its own), allowed by it. `minConfs` may ask for more confirmations than the server does, not for
     /// fewer. Every evaluation of a policy is on record.
-    #[graphql(complexity = "100 + child_complexity")]
+    #[graphql(complexity = "1000 + child_complexity")]
     async fn readiness(
         &self, ctx: &Context<'_>, version_id: Hex32, policy_id: Option<String>, policy: Option<Json>,
         min_confs: Option<u32>,

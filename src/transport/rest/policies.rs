@@ -186,7 +186,7 @@ async fn evaluate(
 }
 
 fn named(id: Id) -> Result<String> {
-    id.map(|Path(id)| id).map_err(|_| policies::absent())
+    id.ok().map(|Path(id)| id).filter(|id| policy::can_be_id(id)).ok_or_else(policies::absent)
 }
 
 async fn found(app: &App, caller: &Caller, id: &str) -> Result<std::sync::Arc<Policy>> {

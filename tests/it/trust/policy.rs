@@ -96,6 +96,8 @@ async fn a_policy_comes_along_or_is_named_or_is_the_servers() {
             (json!({"versionId": id, "policyId": "pol_budget"}), StatusCode::NOT_FOUND, "policy-not-found", "policyId"),
             (json!({"versionId": id, "policy": {"minconfs": 1}}), StatusCode::UNPROCESSABLE_ENTITY, "invalid-policy", "/minconfs"),
             (json!({"versionId": id, "policy": {}, "policyId": "x"}), StatusCode::BAD_REQUEST, "bad-request", "policy"),
+            (json!({"versionId": id, "policyId": "x".repeat(100_000)}), StatusCode::NOT_FOUND, "policy-not-found", "policyId"),
+            (json!({"versionId": id, "policyId": "a\u{0}"}), StatusCode::NOT_FOUND, "policy-not-found", "policyId"),
             (json!({"versionId": "x"}), StatusCode::BAD_REQUEST, "bad-request", "versionId"),
             (json!({"versionId": id, "more": 1}), StatusCode::BAD_REQUEST, "bad-request", ""),
         ] {

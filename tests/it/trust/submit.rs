@@ -177,6 +177,28 @@ async fn nobody_writes_without_an_identity() {
     .await;
 }
 
+/// A developer's browser shows other pages too, and what they send comes from the same machine.
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_others_are_not_the_developer() {
+    with(open(), async |app| {
+        let manifest = manifest("page", &[]);
+        let body = json!({"rawTx": hex(&declaring(&id_of(&manifest))), "manifest": manifest});
+        let send = async |origin: &str| {
+            let request = app.http.post(format!("{}/submit", app.url)).header("origin", origin).json(&body);
+            request.send().await.expect("answer")
+        };
+        let before = stored(app).await;
+        for origin in ["https://evil.example", "http://localhost.evil.example", "null", "http://10.0.0.1:8788", "x"] {
+            assert_eq!(refused(send(origin).await, StatusCode::UNAUTHORIZED).await.0, "identity-required", "{origin}");
+        }
+        assert_eq!(stored(app).await, before);
+        for origin in ["http://localhost:8788", "http://127.0.0.1:8788", "http://[::1]:3000"] {
+            assert_eq!(send(origin).await.status(), StatusCode::OK, "{origin}");
+        }
+    })
+    .await;
+}
+
 /// One proof in every form in which wallets and nodes hand it over: what is stored is the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proof_comes_in_every_form() {
