@@ -28,11 +28,13 @@ pub enum Kind {
     Bundle,
     /// The recalls of one version or producer.
     Advisory,
+    /// A page of what policies decided.
+    PolicyRun,
 }
 
 impl Kind {
     /// How many there are.
-    pub(super) const ALL: usize = Self::Advisory as usize + 1;
+    pub(super) const ALL: usize = Self::PolicyRun as usize + 1;
 
     /// The label in metrics.
     pub fn label(self) -> &'static str {
@@ -48,6 +50,7 @@ impl Kind {
             Self::Proof => "proof",
             Self::Bundle => "bundle",
             Self::Advisory => "advisory",
+            Self::PolicyRun => "policy_run",
         }
     }
 
@@ -58,7 +61,7 @@ impl Kind {
             Self::Listing => "listings",
             Self::Producer => "producers",
             // A recall is a rule like those of a policy.
-            Self::Policy | Self::Advisory => "policies",
+            Self::Policy | Self::Advisory | Self::PolicyRun => "policies",
             Self::Header => "headers",
             Self::Proof | Self::Bundle => "bundles",
             // A receipt moves like a price does: on its own clock of minutes.

@@ -3,9 +3,10 @@
 //! What is cached (`bundle:<versionId>:<depth>`) is the structure: it changes with the ancestry and the declarations, not
 //! with the chain. Confirmations are computed at each answer, from the header mirror of that moment.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use overlay_entity::ids::VersionId;
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +15,7 @@ use crate::cache::{Cached, Key, Kind, Loaded};
 pub use crate::domain::assets::ancestry::TOO_LARGE;
 use crate::domain::assets::ancestry::{self, Ancestor, Published};
 use crate::domain::caller::Caller;
-use crate::domain::spv::{Beef, Bump, Declared, Envelope, Flaw, Spv, Verified, View, decode_hex};
+use crate::domain::spv::{Beef, Bump, Declared, Envelope, Flaw, Hash32, Spv, Verified, View, decode_hex};
 use crate::error::{self, Error, Result};
 
 /// An ancestry with its manifests and declarations.
@@ -90,13 +91,9 @@ impl Structure {
         }
     }
 
-    /// The blocks that the proofs are about, as the best chain has them now.
-    ///
-    /// # Errors
-    /// `unavailable` or `timeout` when the database does not answer.
-    pub async fn view(&self, app: &App, caller: &Caller) -> Result<View> {
-        let hashes = self.nodes.iter().filter_map(|node| node.declared.as_ref()?.block_hash());
-        app.spv.view(caller, hashes).await
+    /// The blocks that the proofs are about.
+    pub fn blocks(&self) -> impl Iterator<Item = Hash32> {
+        self.nodes.iter().filter_map(|node| node.declared.as_ref()?.block_hash())
     }
 }
 
@@ -137,23 +134,40 @@ pub fn depth(app: &App, asked: Option<u32>) -> Result<u32> {
 /// # Errors
 /// `lineage-too-large`; `unavailable` or `timeout` when the database does not answer.
 pub async fn structure(app: &App, caller: &Caller, target: VersionId, depth: u32) -> Result<Option<Arc<Structure>>> {
-    let key = Key::new(format!("bundle:{target}:{depth}")).built_under(format!("cache:bundle:lock:{target}"));
-    let for_load = app.clone();
-    let load = move || {
-        let app = for_load.clone();
-        async move {
-            let versions = app.assets.ancestry(target, depth).await?;
-            let ids: Vec<VersionId> = versions.iter().map(|version| version.version_id).collect();
-            let declared = app.spv.declarations(&ids, ancestry::MAX_BYTES).await?;
-            let mut declared = declared.ok_or_else(ancestry::too_large)?;
-            let mut tags = ancestry::tags(&versions, target);
-            tags.extend(ids.iter().flat_map(Spv::tags_of));
-            let node = |version: Ancestor| Node { declared: declared.remove(&version.version_id), version };
-            let nodes: Vec<Node> = versions.into_iter().map(node).collect();
-            Ok(Loaded { value: (!nodes.is_empty()).then_some(Structure { nodes }), tags })
-        }
+    Ok(structures(app, caller, &[target], depth).await?.pop().flatten())
+}
+
+/// The same of many, in order. One statement for the ancestries and one for the declarations of those not cached.
+///
+/// # Errors
+/// As [`structure`]; `lineage-too-large` when all together are.
+pub async fn structures(
+    app: &App, caller: &Caller, targets: &[VersionId], depth: u32,
+) -> Result<Vec<Option<Arc<Structure>>>> {
+    let key = |target: &VersionId| {
+        Key::new(format!("bundle:{target}:{depth}")).built_under(format!("cache:bundle:lock:{target}"))
     };
-    app.bundles.get(caller.ledger(), key, load).await
+    let for_load = app.clone();
+    let load = move |targets: Vec<VersionId>| {
+        let app = for_load.clone();
+        async move { read(&app, &targets, depth).await }.boxed()
+    };
+    app.bundles.get_many(caller.ledger(), targets, key, load).await
+}
+
+async fn read(app: &App, targets: &[VersionId], depth: u32) -> Result<Vec<Loaded<Structure>>> {
+    let ancestries = app.assets.ancestries(targets, depth).await?;
+    let ids: BTreeSet<VersionId> = ancestries.iter().flatten().map(|version| version.version_id).collect();
+    let ids: Vec<VersionId> = ids.into_iter().collect();
+    let declared = app.spv.declarations(&ids, ancestry::MAX_BYTES).await?.ok_or_else(ancestry::too_large)?;
+    let structure = |(versions, target): (Vec<Ancestor>, &VersionId)| {
+        let mut tags = ancestry::tags(&versions, *target);
+        tags.extend(versions.iter().flat_map(|version| Spv::tags_of(&version.version_id)));
+        let node = |version: Ancestor| Node { declared: declared.get(&version.version_id).cloned(), version };
+        let nodes: Vec<Node> = versions.into_iter().map(node).collect();
+        Loaded { value: (!nodes.is_empty()).then_some(Structure { nodes }), tags }
+    };
+    Ok(ancestries.into_iter().zip(targets).map(structure).collect())
 }
 
 /// The bundle of `target` down to `depth` (which [`depth`] has checked).
@@ -165,7 +179,7 @@ pub async fn bundle(app: &App, caller: &Caller, target: VersionId, depth: u32) -
     let structure = structure(app, caller, target, depth).await?;
     let structure = structure.ok_or_else(|| Error::not_found("no version of that id is published"))?;
     structure.complete()?;
-    let chain = structure.view(app, caller).await?;
+    let chain = app.spv.view(caller, structure.blocks()).await?;
     let verify = |node: &Node| {
         node.verified(&chain).map_err(|flaw| {
             let id = node.version.version_id;

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::bundle::Node;
 use super::ready::Ancestry;
 use crate::app::App;
 use crate::domain::advisories::Severity;
@@ -85,42 +86,50 @@ pub(super) fn invalid(faults: &[Fault]) -> Error {
     faults.first().map_or(error.clone(), |fault| error.hint(fault.pointer.clone()))
 }
 
-/// Evaluates a policy over an ancestry, and writes the audit.
+/// Evaluates a policy over each of `ancestries`, and writes the audit: all of it in one transaction.
 ///
 /// # Errors
 /// What the database answers: without its audit there is no decision.
 pub(super) async fn decide(
-    app: &App, caller: &Caller, applied: &Applied, ancestry: &Ancestry, now: DateTime<Utc>,
-) -> Result<Evaluation> {
-    let facts = gather(app, caller, ancestry, now).await?;
-    let evaluation = evaluate(&applied.document, &facts);
-    // It was made at a moment, and is on record: no kept answer may stand for it.
+    app: &App, caller: &Caller, applied: &Applied, ancestries: &[&Ancestry], now: DateTime<Utc>,
+) -> Result<Vec<Evaluation>> {
+    if ancestries.is_empty() {
+        return Ok(Vec::new());
+    }
+    // It is made at a moment, and goes on record: no kept answer may stand for it.
     caller.ledger().live(crate::cache::Outcome::Miss);
-    let target = ancestry.structure.target().ok_or_else(|| Error::internal("an ancestry has a target"))?;
-    let evidence = json!({"document": applied.document, "facts": facts, "checks": evaluation.evidence});
-    let run = store::Run {
-        run_id: Uuid::now_v7().to_string(),
-        policy_id: applied.policy_id.clone(),
-        version_id: target.version.version_id,
-        decision: evaluation.decision,
-        reasons: json!(evaluation.reasons),
-        warnings: json!(evaluation.warnings),
-        evidence,
-        evaluated_at: now,
-    };
-    app.write("policy.run", move |tx| Box::pin(async move { store::record(tx, run).await })).await?;
-    Ok(evaluation)
+    let (mut evaluations, mut runs) = (Vec::new(), Vec::new());
+    for (facts, ancestry) in gather(app, caller, ancestries, now).await?.into_iter().zip(ancestries) {
+        let evaluation = evaluate(&applied.document, &facts);
+        let target = ancestry.structure.target().ok_or_else(|| Error::internal("an ancestry has a target"))?;
+        let evidence = json!({"document": applied.document, "facts": facts, "checks": evaluation.evidence});
+        runs.push(store::Run {
+            run_id: Uuid::now_v7().to_string(),
+            version_id: target.version.version_id,
+            decision: evaluation.decision,
+            reasons: json!(evaluation.reasons),
+            warnings: json!(evaluation.warnings),
+            evidence,
+        });
+        evaluations.push(evaluation);
+    }
+    let policy_id = applied.policy_id.clone();
+    app.write("policy.run", move |tx| Box::pin(async move { store::record(tx, runs, policy_id, now).await })).await?;
+    Ok(evaluations)
 }
 
-/// The facts of an ancestry.
-async fn gather(app: &App, caller: &Caller, ancestry: &Ancestry, now: DateTime<Utc>) -> Result<Facts> {
-    let nodes = &ancestry.structure.nodes;
-    let producer_of = |node: &super::bundle::Node| Some(node.version.published.as_ref()?.producer_id.clone());
-    let producers: Vec<String> = nodes.iter().map(|node| producer_of(node).unwrap_or_default()).collect();
+/// The facts of each ancestry.
+async fn gather(app: &App, caller: &Caller, ancestries: &[&Ancestry], now: DateTime<Utc>) -> Result<Vec<Facts>> {
+    let nodes = || ancestries.iter().flat_map(|ancestry| &ancestry.structure.nodes);
+    let producer_of = |node: &Node| Some(node.version.published.as_ref()?.producer_id.clone());
+    let producers: Vec<String> = nodes().map(|node| producer_of(node).unwrap_or_default()).collect();
     let known = app.producers.get_many(caller, &producers).await?;
-    let priced: Vec<_> = nodes.iter().zip(&producers).map(|(n, p)| (n.version.version_id, p.clone())).collect();
+    let priced: Vec<_> = nodes().zip(&producers).map(|(n, p)| (n.version.version_id, p.clone())).collect();
     let prices = app.prices.of_one_unit(caller, &priced).await?;
-    let facts = nodes.iter().enumerate().map(|(at, node)| {
+    let mut beside = known.iter().zip(&prices);
+    let mut facts_of = |ancestry: &Ancestry, at: usize| {
+        let node = &ancestry.structure.nodes[at];
+        let (producer, price) = beside.next().ok_or_else(|| Error::internal("one for each version"))?;
         let said = match &node.version.published {
             Some(published) => {
                 let manifest: Value = serde_json::from_str(published.manifest.text()).map_err(Error::internal)?;
@@ -135,14 +144,18 @@ async fn gather(app: &App, caller: &Caller, ancestry: &Ancestry, now: DateTime<U
             confirmations: ancestry.proofs[at].map_or(0, |verified| verified.confirmations),
             is_recalled: ancestry.advisories[at].iter().any(|advisory| advisory.severity == Severity::Block),
             producer_id: producer_of(node),
-            identity_key: known[at].as_ref().map(|producer| producer.identity_key.clone()),
-            price: is_published.then(|| prices[at].satoshis),
+            identity_key: producer.as_ref().map(|producer| producer.identity_key.clone()),
+            price: is_published.then_some(price.satoshis),
             said,
         })
-    });
-    let mut facts = facts.collect::<Result<Vec<_>>>()?.into_iter();
-    let target = facts.next().ok_or_else(|| Error::internal("an ancestry has a target"))?;
-    Ok(Facts { evaluated_at: now.timestamp(), target, ancestors: facts.collect() })
+    };
+    let facts = |ancestry: &&Ancestry| {
+        let all = (0..ancestry.structure.nodes.len()).map(|at| facts_of(ancestry, at)).collect::<Result<Vec<_>>>();
+        let mut all = all?.into_iter();
+        let target = all.next().ok_or_else(|| Error::internal("an ancestry has a target"))?;
+        Ok(Facts { evaluated_at: now.timestamp(), target, ancestors: all.collect() })
+    };
+    ancestries.iter().map(facts).collect()
 }
 
 /// What a policy would say of rows of the catalogue, as far as they tell. Writes nothing.

@@ -3,7 +3,7 @@
 //! The ancestry is the bundle's, down to the deepest that is walked; what lies deeper is not ready, never silently ready.
 //! Nothing here is kept: the parts come from the cache, and the verdict is made anew each time.
 
-use std::collections::BTreeSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::domain::advisories::{Advisory, Severity, Target};
 use crate::domain::caller::Caller;
 use crate::domain::policies::evaluate::{Decision, Evaluation};
-use crate::domain::spv::{Flaw, Verified, View};
+use crate::domain::spv::{Flaw, Verified};
 use crate::error::{Error, Kind, Result};
 
 /// Most blockers that are named.
@@ -45,11 +45,9 @@ pub struct Readiness {
     pub is_unstable: bool,
 }
 
-/// What is asked for.
+/// What a version is held against.
 #[derive(Debug)]
 pub struct Asked {
-    /// The version.
-    pub target: VersionId,
     /// Confirmations that are needed: more than `POLICY_MIN_CONFS` may be asked for, not fewer.
     pub min_confs: Option<u32>,
     /// The policy to hold it against.
@@ -68,15 +66,13 @@ impl Readiness {
 }
 
 /// An ancestry with all that a verdict needs.
-pub struct Ancestry {
+pub(super) struct Ancestry {
     /// Versions, manifests and declarations.
-    pub structure: Arc<Structure>,
+    pub(super) structure: Arc<Structure>,
     /// What each node's proof proves now, in the order of the nodes.
-    pub proofs: Vec<Result<Verified, Flaw>>,
+    pub(super) proofs: Vec<Result<Verified, Flaw>>,
     /// What is said about each node or its producer and counts now, in the order of the nodes.
-    pub advisories: Vec<Vec<Advisory>>,
-    /// The best chain.
-    pub chain: View,
+    pub(super) advisories: Vec<Vec<Advisory>>,
 }
 
 /// Whether a version is ready at `now`.
@@ -84,31 +80,50 @@ pub struct Ancestry {
 /// # Errors
 /// `policy-not-found`, `invalid-policy`; `unavailable` or `timeout` when the database does not answer. An unknown version is
 /// not ready, and no error.
-pub async fn readiness(app: &App, caller: &Caller, asked: Asked, now: DateTime<Utc>) -> Result<Readiness> {
+pub async fn readiness(
+    app: &App, caller: &Caller, target: VersionId, asked: Asked, now: DateTime<Utc>,
+) -> Result<Readiness> {
+    let verdict = readinesses(app, caller, &[target], asked, now).await?.pop();
+    verdict.ok_or_else(|| Error::internal("one verdict for each target"))
+}
+
+/// Whether each of `targets` is ready at `now`, in order. The number of statements does not grow with theirs.
+///
+/// # Errors
+/// As [`readiness`].
+pub async fn readinesses(
+    app: &App, caller: &Caller, targets: &[VersionId], asked: Asked, now: DateTime<Utc>,
+) -> Result<Vec<Readiness>> {
     let is_unstable = app.unstable.load(Ordering::Relaxed);
     if is_unstable {
         // The source's return leaves no trace in the feed.
         caller.ledger().live(crate::cache::Outcome::Hit);
     }
-    Ok(Readiness { is_unstable, ..verdict(app, caller, asked, now).await? })
-}
-
-async fn verdict(app: &App, caller: &Caller, asked: Asked, now: DateTime<Utc>) -> Result<Readiness> {
-    let Asked { target, min_confs, policy } = asked;
+    let Asked { min_confs, policy } = asked;
     let applied = policy::chosen(app, caller, policy).await?;
-    let ancestry = match ancestry(app, caller, target, now).await? {
-        Ok(ancestry) => ancestry,
-        Err(reason) => return Ok(Readiness::no(target, reason)),
+    let min_confs = min_confs.unwrap_or(0).max(app.terms.policy_min_confs);
+    let ancestries = ancestries(app, caller, targets, now).await?;
+    let verdict = |(target, ancestry): (&VersionId, &Result<Ancestry, &'static str>)| match ancestry {
+        Ok(ancestry) => judge(ancestry, min_confs),
+        Err(reason) => Readiness::no(*target, reason),
     };
-    let mut readiness = judge(&ancestry, min_confs.unwrap_or(0).max(app.terms.policy_min_confs));
-    if let (Some(applied), Some(_)) = (&applied, readiness.confirmations) {
-        let evaluation = policy::decide(app, caller, applied, &ancestry, now).await?;
-        if evaluation.decision == Decision::Block {
-            readiness.blockers.push(Blocker { version_id: target, reason: "policy-block" });
+    let mut verdicts: Vec<Readiness> = targets.iter().zip(&ancestries).map(verdict).collect();
+    if let Some(applied) = applied {
+        let known = verdicts.iter_mut().zip(targets).zip(&ancestries);
+        let known = known.filter_map(|((verdict, target), ancestry)| {
+            verdict.confirmations?;
+            Some(((verdict, *target), ancestry.as_ref().ok()?))
+        });
+        let (verdicts, ancestries): (Vec<_>, Vec<&Ancestry>) = known.unzip();
+        let evaluations = policy::decide(app, caller, &applied, &ancestries, now).await?;
+        for ((verdict, version_id), evaluation) in verdicts.into_iter().zip(evaluations) {
+            if evaluation.decision == Decision::Block {
+                verdict.blockers.push(Blocker { version_id, reason: "policy-block" });
+            }
+            verdict.policy = Some(evaluation);
         }
-        readiness.policy = Some(evaluation);
     }
-    Ok(readiness)
+    Ok(verdicts.into_iter().map(|verdict| Readiness { is_unstable, ..verdict }).collect())
 }
 
 /// What a policy says of a version at `now`, whatever else stands in the way.
@@ -124,54 +139,77 @@ pub async fn evaluation(
         "not-found" => Error::not_found("no version of that id is published"),
         reason => Error::new(Kind::Conflict, reason, "the ancestry is not known whole, so it cannot be judged"),
     };
-    let ancestry = ancestry(app, caller, target, now).await?.map_err(refused)?;
+    let one = || Error::internal("one for each target");
+    let ancestry = ancestries(app, caller, &[target], now).await?.pop().ok_or_else(one)?.map_err(refused)?;
     if !ancestry.structure.cut().is_empty() {
         return Err(refused("lineage-too-deep"));
     }
-    policy::decide(app, caller, &applied, &ancestry, now).await
+    policy::decide(app, caller, &applied, &[&ancestry], now).await?.pop().ok_or_else(one)
 }
 
-/// The ancestry of `target`, or why it is not known whole.
-///
-/// # Errors
-/// As [`readiness`].
-pub async fn ancestry(
-    app: &App, caller: &Caller, target: VersionId, now: DateTime<Utc>,
-) -> Result<Result<Ancestry, &'static str>> {
-    let structure = match bundle::structure(app, caller, target, app.terms.bundle_max_depth).await {
-        Ok(Some(structure)) => structure,
-        Ok(None) => return Ok(Err("not-found")),
-        Err(error) if error.code() == bundle::TOO_LARGE => return Ok(Err(bundle::TOO_LARGE)),
-        Err(error) => return Err(error),
+/// The ancestry of each of `targets`, or why it is not known whole.
+async fn ancestries(
+    app: &App, caller: &Caller, targets: &[VersionId], now: DateTime<Utc>,
+) -> Result<Vec<Result<Ancestry, &'static str>>> {
+    let structures = structures(app, caller, targets).await?;
+    let known: Vec<&Structure> = structures.iter().filter_map(|found| found.as_deref().ok()).collect();
+    let mut advisories = advisories(app, caller, &known, now).await?.into_iter();
+    let chain = app.spv.view(caller, known.iter().flat_map(|structure| structure.blocks())).await?;
+    let mut ancestry = |structure: Arc<Structure>| Ancestry {
+        proofs: structure.nodes.iter().map(|node| node.verified(&chain)).collect(),
+        advisories: advisories.by_ref().take(structure.nodes.len()).collect(),
+        structure,
     };
-    let advisories = advisories(app, caller, &structure, now).await?;
-    let chain = structure.view(app, caller).await?;
-    let proofs = structure.nodes.iter().map(|node| node.verified(&chain)).collect();
-    Ok(Ok(Ancestry { structure, proofs, advisories, chain }))
+    Ok(structures.into_iter().map(|found| found.map(&mut ancestry)).collect())
 }
 
-/// What is said about each node or its producer.
-async fn advisories(
-    app: &App, caller: &Caller, structure: &Structure, now: DateTime<Utc>,
-) -> Result<Vec<Vec<Advisory>>> {
-    let versions = structure.nodes.iter().map(|node| Target::Version(node.version.version_id));
-    let producers: BTreeSet<&String> =
-        structure.nodes.iter().filter_map(|node| Some(&node.version.published.as_ref()?.producer_id)).collect();
-    let targets: Vec<Target> =
-        versions.chain(producers.iter().map(|producer| Target::Producer((*producer).clone()))).collect();
-    let mut about = app.advisories.about(caller, &targets, now).await?;
-    let by_producer = about.split_off(structure.nodes.len());
-    for (node, said) in structure.nodes.iter().zip(&mut about) {
-        let producer = node.version.published.as_ref().map(|published| &published.producer_id);
-        let at = producer.and_then(|wanted| producers.iter().position(|producer| *producer == wanted));
-        said.extend(at.into_iter().flat_map(|at| by_producer[at].iter().cloned()));
+async fn structures(
+    app: &App, caller: &Caller, targets: &[VersionId],
+) -> Result<Vec<Result<Arc<Structure>, &'static str>>> {
+    let depth = app.terms.bundle_max_depth;
+    match bundle::structures(app, caller, targets, depth).await {
+        Ok(found) => return Ok(found.into_iter().map(|structure| structure.ok_or("not-found")).collect()),
+        Err(error) if error.code() != bundle::TOO_LARGE => return Err(error),
+        Err(_) => {}
     }
-    Ok(about)
+    // Together they are too large, or one of them is: one after another, so that as few bytes as can be are held.
+    let mut each = Vec::with_capacity(targets.len());
+    for target in targets {
+        each.push(match bundle::structure(app, caller, *target, depth).await {
+            Ok(structure) => structure.ok_or("not-found"),
+            Err(error) if error.code() == bundle::TOO_LARGE => Err(bundle::TOO_LARGE),
+            Err(error) => return Err(error),
+        });
+    }
+    Ok(each)
+}
+
+/// What is said about each node of the structures, one after another, or its producer.
+async fn advisories(
+    app: &App, caller: &Caller, structures: &[&Structure], now: DateTime<Utc>,
+) -> Result<Vec<Vec<Advisory>>> {
+    let nodes = || structures.iter().flat_map(|structure| &structure.nodes);
+    let producer_of =
+        |node: &bundle::Node| Some(Target::Producer(node.version.published.as_ref()?.producer_id.clone()));
+    // In the order in which they are met, each once.
+    let (mut targets, mut places) = (Vec::new(), HashMap::new());
+    for target in nodes().flat_map(|n| [Some(Target::Version(n.version.version_id)), producer_of(n)]).flatten() {
+        places.entry(target).or_insert_with_key(|target| {
+            targets.push(target.clone());
+            targets.len() - 1
+        });
+    }
+    let about = app.advisories.about(caller, &targets, now).await?;
+    let said = |node: &bundle::Node| {
+        let whom = [Some(Target::Version(node.version.version_id)), producer_of(node)];
+        whom.iter().flatten().flat_map(|target| about[places[target]].iter().cloned()).collect()
+    };
+    Ok(nodes().map(said).collect())
 }
 
 /// The verdict.
 fn judge(ancestry: &Ancestry, min_confs: u32) -> Readiness {
-    let Ancestry { structure, proofs, advisories, .. } = ancestry;
+    let Ancestry { structure, proofs, advisories } = ancestry;
     let nodes = || structure.nodes.iter().zip(proofs).zip(advisories);
     let cut = structure.cut();
     let too_deep = cut.iter().map(|id| (*id, "lineage-too-deep"));

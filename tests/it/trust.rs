@@ -11,3 +11,4 @@ mod mutations;
 mod policy;
 mod stranger;
 mod submit;
+mod verdicts;

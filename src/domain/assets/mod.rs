@@ -195,13 +195,13 @@ impl Assets {
         count.map(|n| *n).ok_or_else(|| Error::internal("one scope has one count"))
     }
 
-    /// The ancestry of `target` down to `depth`, read for something that is cached as a whole and depends on
+    /// The ancestries of `targets` down to `depth`, in order, read for something that is cached as a whole and depends on
     /// [`ancestry::tags`]: the target first, then by depth and identifier; empty when the target is not published.
     ///
     /// # Errors
-    /// `lineage-too-large` when it has more than [`ancestry::MAX_NODES`] versions; else as [`Self::get_many`].
-    pub async fn ancestry(&self, target: VersionId, depth: u32) -> Result<Vec<ancestry::Ancestor>> {
-        ancestry::walk(&self.db, target, depth).await
+    /// `lineage-too-large` when all have more than [`ancestry::MAX_NODES`] versions; else as [`Self::get_many`].
+    pub async fn ancestries(&self, targets: &[VersionId], depth: u32) -> Result<Vec<Vec<ancestry::Ancestor>>> {
+        ancestry::walk(&self.db, targets, depth).await
     }
 
     /// Keeps the assets that a page's statement brought along, so that reading them costs no second one.

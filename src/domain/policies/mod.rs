@@ -3,6 +3,7 @@
 pub mod document;
 pub mod evaluate;
 pub mod facts;
+pub mod runs;
 mod store;
 
 use std::sync::Arc;

@@ -14,10 +14,12 @@ use super::page::{Arguments, connection, cost};
 use super::producers::ProducerNode;
 use super::receipts::ReceiptConnection;
 use super::relay::global_id;
+use super::runs::RunConnection;
 use super::scalars::{Bytes, Hex32, Json, Satoshis};
-use super::trust::DeclarationObject;
+use super::trust::{DeclarationObject, ReadinessObject};
 use crate::domain::assets::{self, Asset, Filter, Scope};
 use crate::domain::page::{Order, Page, Request};
+use crate::domain::policies::runs::RunsOf;
 use crate::error::Error;
 
 /// One published version of a dataset or model.
@@ -186,6 +188,26 @@ impl AssetNode {
         let loaders = ctx.data_unchecked::<Loaders>();
         let found = loaders.advisories(self.0.version_id, self.0.producer_id.clone()).await;
         nullable(found.map(|said| Some(said.into_iter().map(AdvisoryObject).collect())))
+    }
+
+    /// Whether it and everything it was made from may be used, as the root's `readiness` tells, with a saved policy or the
+    /// server's own.
+    #[graphql(complexity = "200 + child_complexity")]
+    async fn readiness(
+        &self, ctx: &Context<'_>, policy_id: Option<String>, min_confs: Option<u32>,
+    ) -> Nullable<ReadinessObject> {
+        let found = ctx.data_unchecked::<Loaders>().verdict(self.0.version_id, policy_id, min_confs).await;
+        nullable(found.map(|verdict| verdict.map(ReadinessObject)))
+    }
+
+    /// What policies decided of it, the last first.
+    #[graphql(complexity = "cost(first, last, child_complexity)")]
+    async fn policy_runs(
+        &self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>, last: Option<i32>, before: Option<String>,
+    ) -> Nullable<RunConnection> {
+        let arguments = Arguments { first, after, last, before };
+        let whose = RunsOf::Version(self.0.version_id);
+        nullable(super::runs::of(ctx.data_unchecked(), whose, arguments).await.map(Some))
     }
 
     /// Identifiers of all direct ancestors; some may not be published yet.

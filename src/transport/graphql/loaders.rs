@@ -20,13 +20,16 @@ use crate::domain::assets::{Asset, Filter, Parents, Scope};
 use crate::domain::caller::Caller;
 use crate::domain::page::{Page, Request};
 use crate::domain::policies::Policy;
+use crate::domain::policies::runs::{RunPage, RunsOf};
 use crate::domain::prices::{Price, Priced};
 use crate::domain::producers::Producer;
 use crate::domain::receipts::Receipt;
 use crate::domain::spv::{Declared, Flaw, Verified};
 use crate::error::{Error, Result};
+use crate::flows::ready::Readiness;
 
 mod gather;
+mod trust;
 
 use gather::Gather;
 
@@ -35,6 +38,16 @@ type PageKey = (Scope, Request);
 
 /// Whose receipts, and which page.
 type ReceiptsKey = (VersionId, Request);
+
+/// Whose runs, and which page.
+type RunsKey = (RunsOf, Request);
+
+/// A version, the saved policy it is held against, and the confirmations it needs.
+type VerdictKey = (VersionId, Option<String>, Option<u32>);
+
+/// A run's identifier: not a policy's, a producer's or a receipt's.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct RunId(String);
 
 /// A declaration, and what the best chain makes of its proof now.
 pub(super) struct Proven {
@@ -74,6 +87,9 @@ pub(super) struct Loaders {
     prices: Gather<Priced, Answer<Price>, Batch>,
     proofs: Gather<VersionId, Answer<Proven>, Batch>,
     advisories: Gather<Target, Answer<Vec<Advisory>>, Batch>,
+    verdicts: Gather<VerdictKey, Answer<Readiness>, Batch>,
+    runs: Gather<RunsKey, Answer<RunPage>, Batch>,
+    evidence: Gather<RunId, Answer<Document>, Batch>,
 }
 
 // Boxed: a load's own state is kilobytes, and the executor would set as much aside, and move it, for every field of every
@@ -95,7 +111,10 @@ impl Loaders {
             receipt_pages: Gather::new(batch.clone()),
             prices: Gather::new(batch.clone()),
             proofs: Gather::new(batch.clone()),
-            advisories: Gather::new(batch),
+            advisories: Gather::new(batch.clone()),
+            verdicts: Gather::new(batch.clone()),
+            runs: Gather::new(batch.clone()),
+            evidence: Gather::new(batch),
         }
     }
 
@@ -168,6 +187,27 @@ impl Loaders {
             let found = several(&self.advisories, &targets).await?;
             Ok(found.iter().flatten().flat_map(|said| said.iter().cloned()).collect())
         })
+    }
+}
+
+impl Loaders {
+    /// Whether a version may be used.
+    pub(super) fn verdict(
+        &self, id: VersionId, policy_id: Option<String>, min_confs: Option<u32>,
+    ) -> BoxFuture<'_, Answer<Readiness>> {
+        Box::pin(async move { load(&self.verdicts, (id, policy_id, min_confs)).await })
+    }
+
+    /// A page of runs.
+    pub(super) fn runs_of(&self, whose: RunsOf, request: Request) -> BoxFuture<'_, Result<Arc<RunPage>>> {
+        Box::pin(async move {
+            load(&self.runs, (whose, request)).await?.ok_or_else(|| Error::internal("a page is never absent"))
+        })
+    }
+
+    /// What a run compared.
+    pub(super) fn evidence(&self, run_id: String) -> BoxFuture<'_, Answer<Document>> {
+        Box::pin(async move { load(&self.evidence, RunId(run_id)).await })
     }
 }
 
@@ -265,27 +305,6 @@ impl BatchFn<Priced, Answer<Price>> for Batch {
     async fn load(&mut self, keys: &[Priced]) -> HashMap<Priced, Answer<Price>> {
         let found = self.app.prices.of_one_unit(&self.caller, keys).await;
         answers(keys, found.map(|prices| prices.into_iter().map(Some).collect()))
-    }
-}
-
-impl BatchFn<VersionId, Answer<Proven>> for Batch {
-    /// One statement for the declarations, and one for the blocks they name.
-    async fn load(&mut self, keys: &[VersionId]) -> HashMap<VersionId, Answer<Proven>> {
-        let found = async {
-            let declared = self.app.spv.declared(&self.caller, keys).await?;
-            let blocks = declared.iter().flatten().filter_map(|declared| declared.block_hash());
-            let chain = self.app.spv.view(&self.caller, blocks).await?;
-            let proven = |declared: Arc<Declared>| Arc::new(Proven { outcome: declared.against(&chain), declared });
-            Ok(declared.into_iter().map(|declared| declared.map(proven)).collect())
-        };
-        answers(keys, found.await)
-    }
-}
-
-impl BatchFn<Target, Answer<Vec<Advisory>>> for Batch {
-    async fn load(&mut self, keys: &[Target]) -> HashMap<Target, Answer<Vec<Advisory>>> {
-        let found = self.app.advisories.about(&self.caller, keys, chrono::Utc::now()).await;
-        answers(keys, found.map(|said| said.into_iter().map(|said| Some(Arc::new(said))).collect()))
     }
 }
 

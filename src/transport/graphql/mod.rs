@@ -16,6 +16,7 @@ mod producers;
 mod publish;
 mod receipts;
 mod relay;
+mod runs;
 mod scalars;
 mod serve;
 mod trust;

@@ -10,7 +10,9 @@ use super::error::{Nullable, graphql, nullable};
 use super::loaders::Loaders;
 use super::page::{Arguments, connection, cost};
 use super::relay::global_id;
+use super::runs::RunConnection;
 use super::scalars::Json;
+use crate::domain::policies::runs::RunsOf;
 use crate::domain::policies::{self, Policy};
 use crate::error::Error;
 
@@ -54,6 +56,16 @@ impl PolicyNode {
     /// When it was last saved.
     async fn updated_at(&self) -> DateTime<Utc> {
         self.0.updated_at
+    }
+
+    /// What it decided, the last first.
+    #[graphql(complexity = "cost(first, last, child_complexity)")]
+    async fn runs(
+        &self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>, last: Option<i32>, before: Option<String>,
+    ) -> Nullable<RunConnection> {
+        let arguments = Arguments { first, after, last, before };
+        let whose = RunsOf::Policy(self.0.policy_id.clone());
+        nullable(super::runs::of(ctx.data_unchecked(), whose, arguments).await.map(Some))
     }
 }
 

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use async_graphql::{Context, Enum, Object};
+use async_graphql::{Context, Object};
 use chrono::Utc;
 
 use super::assets::AssetNode;
 use super::error::{Nullable, nullable};
 use super::loaders::{Loaders, Proven};
+use super::runs::EvaluationObject;
 use super::scalars::{Hex32, Json};
-use crate::domain::policies::evaluate::{Decision, Evaluation};
 use crate::domain::spv::Block;
 use crate::error::Error;
 use crate::flows::bundle::{self, Bundle, Node};
@@ -191,7 +191,7 @@ impl ProofObject {
 }
 
 /// Whether a version may be used.
-pub(super) struct ReadinessObject(Readiness);
+pub(super) struct ReadinessObject(pub(super) Arc<Readiness>);
 
 #[Object(name = "Readiness")]
 impl ReadinessObject {
@@ -226,49 +226,6 @@ impl ReadinessObject {
     /// What the policy says; null when none was given, or the ancestry is not known whole.
     async fn policy(&self) -> Option<EvaluationObject> {
         self.0.policy.clone().map(EvaluationObject)
-    }
-}
-
-/// What a policy decides.
-#[derive(Enum, Clone, Copy, PartialEq, Eq)]
-pub(super) enum PolicyDecision {
-    /// Nothing speaks against it.
-    Allow,
-    /// Only soft constraints are not met.
-    Warn,
-    /// A hard constraint is not met.
-    Block,
-}
-
-/// A policy's decision and what it rests on.
-pub(super) struct EvaluationObject(Evaluation);
-
-#[Object(name = "PolicyEvaluation")]
-impl EvaluationObject {
-    /// What the policy decides.
-    async fn decision(&self) -> PolicyDecision {
-        match self.0.decision {
-            Decision::Allow => PolicyDecision::Allow,
-            Decision::Warn => PolicyDecision::Warn,
-            Decision::Block => PolicyDecision::Block,
-        }
-    }
-
-    /// Codes of the hard constraints that do not hold.
-    async fn reasons(&self) -> &[String] {
-        &self.0.reasons
-    }
-
-    /// Codes of the soft ones.
-    async fn warnings(&self) -> &[String] {
-        &self.0.warnings
-    }
-
-    /// Every check that ran, and what it compared.
-    #[graphql(complexity = 5)]
-    async fn evidence(&self) -> Nullable<Json> {
-        let evidence = async_graphql::Value::from_json(serde_json::json!(self.0.evidence));
-        nullable(evidence.map(|value| Some(Json(value))).map_err(Error::internal))
     }
 }
 
@@ -359,9 +316,9 @@ impl TrustQuery {
                 (None, Some(document)) => policy::Asked::Inline(document.0.into_json().map_err(Error::internal)?),
                 (None, None) => policy::Asked::Default,
             };
-            let asked = Asked { target: version_id.0, min_confs, policy };
-            ready::readiness(&loaders.app, &loaders.caller, asked, Utc::now()).await
+            let asked = Asked { min_confs, policy };
+            ready::readiness(&loaders.app, &loaders.caller, version_id.0, asked, Utc::now()).await
         };
-        nullable(found.await.map(|readiness| Some(ReadinessObject(readiness))))
+        nullable(found.await.map(|readiness| Some(ReadinessObject(Arc::new(readiness)))))
     }
 }

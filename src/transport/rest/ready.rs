@@ -63,7 +63,7 @@ async fn by_query(
         let target = query::version_id(&given, "versionId")?;
         let min_confs = query::number(&given, "minConfs", 0, 1_000_000)?;
         let policy = given.get("policyId").map_or(policy::Asked::Default, |id| policy::Asked::Saved(id.clone()));
-        ready::readiness(&served.app, &caller, Asked { target, min_confs, policy }, Utc::now()).await
+        ready::readiness(&served.app, &caller, target, Asked { min_confs, policy }, Utc::now()).await
     };
     answer(outcome.await)
 }
@@ -83,7 +83,7 @@ async fn by_body(
             (None, Some(document)) => policy::Asked::Inline(document),
             (None, None) => policy::Asked::Default,
         };
-        ready::readiness(&served.app, &caller, Asked { target, min_confs, policy }, Utc::now()).await
+        ready::readiness(&served.app, &caller, target, Asked { min_confs, policy }, Utc::now()).await
     };
     answer(outcome.await)
 }

@@ -5,7 +5,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use overlay_entity::ids::VersionId;
 use serde::{Deserialize, Serialize};
@@ -14,14 +14,20 @@ use serde_json::Value;
 use super::body;
 use super::error;
 use super::reply::with_token;
+use crate::domain::assets::manifest::SCHEMA;
 use crate::domain::caller::Caller;
 use crate::domain::spv::{Beef, Bump, Hash32, TscProof, decode_hex};
 use crate::error::{Error, Result};
 use crate::flows::publish::{self, Evidence, Published, Submission};
-use crate::transport::http::Served;
+use crate::transport::http::{Served, typed};
 
 pub(in crate::transport) fn routes() -> Router<Served> {
-    Router::new().route("/submit", post(submit))
+    Router::new().route("/submit", post(submit)).route("/manifest.schema.json", get(schema))
+}
+
+/// What a manifest must be, for whoever writes one.
+async fn schema() -> Response {
+    typed("application/schema+json", SCHEMA)
 }
 
 /// Most topics, and the longest, characters.

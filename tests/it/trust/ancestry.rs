@@ -157,6 +157,18 @@ async fn compare_ready(app: &TestApp, world: &World, id: &str) -> &'static str {
     reason
 }
 
+/// The reasons that are told when all are asked for in one go; null for what is ready.
+async fn reasons_at_once(app: &TestApp) -> BTreeMap<String, Value> {
+    const QUERY: &str = "{ assets(first: 90) { nodes { versionId readiness { ready reason } } } }";
+    let data = app.query(QUERY, Value::Null).await;
+    let reason = |node: &Value| {
+        let verdict = &node["readiness"];
+        assert_eq!(verdict["ready"], json!(verdict["reason"].is_null()));
+        (node["versionId"].as_str().expect("id").to_owned(), verdict["reason"].clone())
+    };
+    data["assets"]["nodes"].as_array().expect("nodes").iter().map(reason).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn bundles_and_verdicts_agree_with_a_naive_walk() {
     with(Setup::empty().with("BUNDLE_MAX_DEPTH", MAX_DEPTH.to_string()), async |app| {
@@ -165,8 +177,13 @@ async fn bundles_and_verdicts_agree_with_a_naive_walk() {
         for round in 0..25 {
             let world = random_world(app, &mut random, round).await;
             app.caught_up().await;
+            let at_once = reasons_at_once(app).await;
             for id in &world.published {
-                *seen.entry(compare_ready(app, &world, id).await).or_default() += 1;
+                let reason = compare_ready(app, &world, id).await;
+                let told = at_once.get(id).map(|reason| reason.as_str().unwrap_or("ready"));
+                assert!(told.is_none_or(|told| told == reason), "{id}: {told:?}, {reason}");
+                *seen.entry(reason).or_default() += 1;
+                *seen.entry("at once").or_default() += usize::from(told.is_some());
                 let depth = random.below(MAX_DEPTH + 1);
                 *seen.entry(compare_bundle(app, &world, id, depth).await).or_default() += 1;
             }
@@ -182,6 +199,7 @@ async fn bundles_and_verdicts_agree_with_a_naive_walk() {
             "unproven",
             "whole",
             "cut",
+            "at once",
         ];
         assert!(outcomes.iter().all(|outcome| seen.contains_key(outcome)), "{seen:?}");
     })
@@ -240,6 +258,12 @@ async fn an_ancestry_that_is_too_large_is_refused_and_not_ready() {
             let ready = app.json(&format!("/ready?versionId={id}")).await;
             assert_eq!((&ready["ready"], &ready["reason"]), (&json!(false), &json!("lineage-too-large")));
         }
+        // What is too large spoils no verdict beside it.
+        Made { count: 1, lot: "small", ..Made::default() }.insert(app).await;
+        app.caught_up().await;
+        let mut reasons: Vec<Value> = reasons_at_once(app).await.into_values().collect();
+        reasons.sort_unstable_by_key(ToString::to_string);
+        assert_eq!(reasons, [json!("lineage-too-large"), json!("lineage-too-large"), json!("missing-envelope")]);
     })
     .await;
 }

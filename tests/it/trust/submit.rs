@@ -44,6 +44,21 @@ async fn stored(app: &TestApp) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_manifest_must_be_is_told() {
+    with(Setup::empty(), async |app| {
+        let answer = app.get("/manifest.schema.json").send().await.expect("answer");
+        assert_eq!(answer.headers()["content-type"], "application/schema+json");
+        let mut schemas = boon::Schemas::new();
+        let mut compiler = boon::Compiler::new();
+        compiler.add_resource("it", answer.json().await.expect("JSON")).expect("a schema");
+        let schema = compiler.compile("it", &mut schemas).expect("a schema");
+        assert!(schemas.validate(&manifest("first", &[]), schema).is_ok());
+        assert!(schemas.validate(&json!({"type": "datasetVersionManifest"}), schema).is_err());
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_version_is_published_declared_and_proven() {
     with(open(), async |app| {
         let parent = &app.rows("select version_id from declarations where envelope is not null order by 1 limit 1").await[0];

@@ -10,7 +10,7 @@ use crate::db::Db;
 use crate::domain::Document;
 use crate::error::{Error, Kind, Result};
 
-/// Most versions of an ancestry that is walked.
+/// Most versions of an ancestry that is walked, and of all that are walked at once.
 pub const MAX_NODES: usize = 5_000;
 
 /// Most bytes of all its manifests together: they are held in memory, and sent, as one.
@@ -43,15 +43,16 @@ pub struct Published {
     pub manifest: Document,
 }
 
-/// The ancestry of `target` down to `depth`, the target first, then by depth and identifier; empty when it is not published.
-/// One statement. Ends on cycles, which only a writer that bypasses us can make.
+/// The ancestries of `targets` down to `depth`, in order: each with the target first, then by depth and identifier; empty when
+/// it is not published. One statement. Ends on cycles, which only a writer that bypasses us can make.
 ///
 /// # Errors
-/// `lineage-too-large` when there are more than [`MAX_NODES`], or [`MAX_BYTES`] of manifests; else what the database answers.
-pub(super) async fn walk(db: &Db, target: VersionId, depth: u32) -> Result<Vec<Ancestor>> {
-    let nodes = store::walk(db, target, depth).await?;
-    let is_published = nodes.first().is_some_and(|node| node.published.is_some());
-    Ok(if is_published { nodes } else { Vec::new() })
+/// `lineage-too-large` when there are more than [`MAX_NODES`], or [`MAX_BYTES`] of manifests, in all; else what the database
+/// answers.
+pub(super) async fn walk(db: &Db, targets: &[VersionId], depth: u32) -> Result<Vec<Vec<Ancestor>>> {
+    let walked = store::walk(db, targets, depth).await?.into_iter();
+    let is_published = |nodes: &Vec<Ancestor>| nodes.first().is_some_and(|node| node.published.is_some());
+    Ok(walked.map(|nodes| if is_published(&nodes) { nodes } else { Vec::new() }).collect())
 }
 
 /// The error of an ancestry that is too large to be walked.

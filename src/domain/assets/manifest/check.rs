@@ -166,7 +166,7 @@ impl Reader {
     fn size(&mut self, content: &Map<String, Value>) -> Option<i64> {
         match content.get("sizeBytes") {
             None | Some(Value::Null) => None,
-            Some(value) => match value.as_i64().filter(|n| *n >= 0) {
+            Some(value) => match whole(value).filter(|n| *n >= 0) {
                 Some(bytes) => Some(bytes),
                 None => self.fault("/content/sizeBytes", "must be a whole number of bytes, 0 or more"),
             },
@@ -244,10 +244,13 @@ impl Reader {
         }
         for key in ["pii_flags", "tags"] {
             let fine = |items: &Vec<Value>| {
-                items.len() <= 200 && items.iter().all(|i| i.as_str().is_some_and(|t| t.len() <= 200))
+                items.len() <= 200 && items.iter().all(|i| i.as_str().is_some_and(|t| t.chars().count() <= 200))
             };
             if policy.get(key).is_some_and(|v| !v.as_array().is_some_and(fine)) {
-                self.fault::<()>(&format!("/policy/{key}"), "must be a list of at most 200 texts of at most 200 bytes");
+                self.fault::<()>(
+                    &format!("/policy/{key}"),
+                    "must be a list of at most 200 texts of at most 200 characters",
+                );
             }
         }
         value.clone()
@@ -271,6 +274,14 @@ fn is_identity_key(text: &str) -> bool {
     text.len() == 66
         && (text.starts_with("02") || text.starts_with("03"))
         && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// A whole number, however it is written: `5.0` is one to JSON Schema and to the canonical form.
+fn whole(value: &Value) -> Option<i64> {
+    // The largest whole number below which doubles tell all whole numbers apart.
+    const EXACT: f64 = 9_007_199_254_740_991.0;
+    let written = || value.as_f64().filter(|n| n.fract() == 0.0 && n.abs() <= EXACT);
+    value.as_i64().or_else(|| written().map(|n| n as i64))
 }
 
 /// PostgreSQL's text cannot hold NUL.

@@ -2,6 +2,8 @@
 
 mod canonical;
 mod check;
+mod schema;
 
 pub use canonical::{canonical_json, version_id};
 pub use check::{Fault, ProducerClaim, Published, check};
+pub use schema::SCHEMA;
