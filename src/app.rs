@@ -1,5 +1,6 @@
 //! What the server can do: all that a transport may hold.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -14,6 +15,7 @@ use crate::domain::policies::{self, Policies};
 use crate::domain::prices::Prices;
 use crate::domain::producers::{self, Producers};
 use crate::domain::receipts::{self, Receipts};
+use crate::domain::sessions::Sessions;
 use crate::domain::spv::Spv;
 use crate::error::{Error, Result};
 
@@ -45,6 +47,8 @@ pub struct Rooms {
     pub advisories: AdvisoryRoom,
     /// Headers and declarations.
     pub spv: Spv,
+    /// Who asks.
+    pub sessions: Sessions,
     /// The cache as bundles use it.
     pub bundles: Cache,
     /// What is asked of ancestries and prices.
@@ -75,9 +79,11 @@ pub struct Terms {
 }
 
 impl App {
-    /// Furnishes the rooms.
-    pub fn new(db: Db, cache: Cache, feed: Arc<Feed>, terms: Terms) -> Self {
+    /// Furnishes the rooms. The keys `admins` may issue advisories and edit policies.
+    pub fn new(db: Db, cache: Cache, feed: Arc<Feed>, terms: Terms, admins: BTreeSet<String>) -> Self {
+        let (redis, session_ttl) = (cache.redis().cloned(), cache.ttls().sessions());
         Self(Arc::new(Rooms {
+            sessions: Sessions::new(db.clone(), redis, admins, session_ttl),
             assets: Assets::new(db.clone(), cache.clone()),
             producers: Producers::new(db.clone(), cache.clone()),
             policies: Policies::new(db.clone(), cache.clone()),

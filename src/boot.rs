@@ -131,7 +131,7 @@ pub async fn furnish(config: &Config, database: &db::Config, redis: Option<&Redi
     let redis = redis.map(Redis::start).transpose()?;
     let replicas = Replicas::start(&config.replicas, clock.clone()).await?;
     let cache = Cache::new(clock, replicas, redis, config.cache.clone());
-    Ok(App::new(db, cache, feed, config.market.terms.clone()))
+    Ok(App::new(db, cache, feed, config.market.terms.clone(), config.market.admins.clone()))
 }
 
 /// A server that listens.

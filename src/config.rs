@@ -3,6 +3,7 @@
 //! [`SETTINGS`] is the one list of names, defaults and accepted forms; the reader, the error messages, `.env.example`
 //! and the README's table all follow it (a test compares them). All faults are reported at once, by name.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -58,6 +59,8 @@ pub struct Http {
 pub struct Market {
     /// What is asked of ancestries and prices.
     pub terms: Terms,
+    /// Keys that may issue advisories and edit policies.
+    pub admins: BTreeSet<String>,
     /// File or URL of block headers, and how often it is looked at.
     pub headers: Option<headers::Settings>,
     /// How long a quote holds.
@@ -178,7 +181,6 @@ impl Config {
         };
         r.check("RATE_LIMITS_JSON", |t| parse::object_of(t, |v| v.as_u64().is_some()));
         r.check("PAY_PROVIDERS_JSON", parse::is_provider_list);
-        r.check("ADMIN_IDENTITY_KEYS", |t| t.split(',').map(str::trim).all(parse::is_identity_key));
         r.check("INGEST_API_KEYS", |t| t.split(',').map(str::trim).all(|k| (16..=200).contains(&k.len())));
         r.check("LOG_FILTER", |t| t.parse::<tracing_subscriber::filter::Targets>().is_ok());
         r.finish(config)
@@ -264,7 +266,10 @@ fn market(r: &mut Reader<'_>) -> Market {
     r.fallback("HEADERS_SOURCE", "HEADERS_FILE");
     let poll = r.ms("HEADERS_POLL_MS", 100, 3_600_000);
     r.check("OL_NAMESPACE", |t| (1..=200).contains(&t.chars().count()));
+    r.check("ADMIN_IDENTITY_KEYS", |t| t.split(',').map(str::trim).all(parse::is_identity_key));
+    let admins = r.text("ADMIN_IDENTITY_KEYS").unwrap_or_default();
     Market {
+        admins: admins.split(',').map(|key| key.trim().to_owned()).filter(|key| !key.is_empty()).collect(),
         terms: Terms {
             bundle_max_depth: r.number("BUNDLE_MAX_DEPTH", 0, 64),
             use_redis_bundles: r.flag("USE_REDIS_BUNDLES"),

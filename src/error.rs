@@ -15,6 +15,8 @@ pub enum Kind {
     Invalid,
     /// The request does not say who asks, and must.
     Unauthenticated,
+    /// Who asks is known, and may not.
+    Forbidden,
     /// The thing asked for does not exist.
     NotFound,
     /// The request is right, but what is stored does not allow it now.

@@ -25,6 +25,7 @@ pub mod policy_runs;
 pub mod price_rules;
 pub mod producers;
 pub mod receipts;
+pub mod request_nonces;
 pub mod revenue_events;
 
 /// Columns that exist in the database but in no entity, as (table, column): generated, and only ever matched against

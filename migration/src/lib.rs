@@ -20,7 +20,7 @@ use crate::step::{Step, sql};
 pub struct Migrator;
 
 impl Migrator {
-    fn steps() -> [Step; 7] {
+    fn steps() -> [Step; 8] {
         [
             sql!("m0001_extensions_and_feed"),
             sql!("m0002_market"),
@@ -29,6 +29,7 @@ impl Migrator {
             Step::new("m0005_triggers", triggers::install(triggers::COVERED), triggers::remove(triggers::COVERED)),
             sql!("m0006_imports"),
             sql!("m0007_epoch_mark"),
+            sql!("m0008_request_nonces"),
         ]
     }
 

@@ -121,6 +121,11 @@ impl Ttls {
         self.swr = on;
     }
 
+    /// How long a session lasts unused.
+    pub fn sessions(&self) -> Duration {
+        Duration::from_millis(self.ms("sessions"))
+    }
+
     fn ms(&self, name: &'static str) -> u64 {
         self.by_name.get(name).copied().unwrap_or(0)
     }

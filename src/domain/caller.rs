@@ -11,7 +11,16 @@ use crate::error::{Error, Kind, Result};
 pub struct Caller {
     ledger: Arc<Ledger>,
     consistency: Consistency,
-    identity: Option<Identity>,
+    standing: Standing,
+}
+
+#[derive(Debug, Clone, Default)]
+enum Standing {
+    #[default]
+    Anonymous,
+    Known(Identity),
+    /// The request names somebody, and does not prove it: reads do not mind.
+    Refused(Error),
 }
 
 /// Who asks, where that is known.
@@ -19,6 +28,19 @@ pub struct Caller {
 pub enum Identity {
     /// Whoever reaches a server that is being developed with: may do everything.
     Developer,
+    /// The holder of a key.
+    Signer(Signer),
+}
+
+/// The holder of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signer {
+    /// Compressed secp256k1 public key, 66 hex digits.
+    pub key: String,
+    /// Whether the key may issue advisories and edit policies.
+    pub is_admin: bool,
+    /// Whether the request itself is signed, rather than sent within a session.
+    pub has_signed: bool,
 }
 
 impl Caller {
@@ -43,24 +65,73 @@ impl Caller {
         Self { consistency, ..self }
     }
 
-    /// The same caller, known as `identity`.
+    /// The same caller, known as `identity`; an error says why what the request shows does not prove one.
     #[must_use]
-    pub fn known_as(self, identity: Identity) -> Self {
-        Self { identity: Some(identity), ..self }
+    pub fn known_as(self, identity: Result<Identity>) -> Self {
+        let standing = match identity {
+            Ok(identity) => Standing::Known(identity),
+            Err(error) => Standing::Refused(error),
+        };
+        Self { standing, ..self }
     }
 
-    /// Whether the caller may change something.
+    /// Who asks.
     ///
     /// # Errors
-    /// `identity-required` when nobody knows who asks.
-    pub fn may_write(&self) -> Result<()> {
-        match self.identity {
-            Some(Identity::Developer) => Ok(()),
-            None => Err(Error::new(
+    /// `identity-required` when nobody knows; why the request's proof of identity was refused.
+    pub fn identity(&self) -> Result<&Identity> {
+        match &self.standing {
+            Standing::Known(identity) => Ok(identity),
+            Standing::Refused(error) => Err(error.clone()),
+            Standing::Anonymous => Err(Error::new(
                 Kind::Unauthenticated,
                 "identity-required",
-                "writes need an identity; a server for development takes everybody's with DEV_IDENTITY=true",
+                "this needs an identity: sign the request (X-Identity-Key, X-Nonce, X-Signature), or open a session and \
+                 send `Authorization: Bearer`; a server for development takes everybody's with DEV_IDENTITY=true",
             )),
+        }
+    }
+
+    /// The key of who asks.
+    ///
+    /// # Errors
+    /// As [`Self::identity`]; `forbidden` for the developer, who has none.
+    pub fn signer(&self) -> Result<&Signer> {
+        match self.identity()? {
+            Identity::Signer(signer) => Ok(signer),
+            Identity::Developer => Err(forbidden("the developer's identity has no key: sign the request with one")),
+        }
+    }
+
+    /// Whether the caller may change something of its own.
+    ///
+    /// # Errors
+    /// As [`Self::identity`].
+    pub fn may_write(&self) -> Result<()> {
+        self.identity().map(|_| ())
+    }
+
+    /// Whether the caller may change what belongs to the holder of `identity_key`.
+    ///
+    /// # Errors
+    /// As [`Self::identity`]; `forbidden` for everybody else.
+    pub fn may_write_as(&self, identity_key: &str) -> Result<()> {
+        match self.identity()? {
+            Identity::Developer => Ok(()),
+            Identity::Signer(signer) if signer.key == identity_key => Ok(()),
+            Identity::Signer(_) => Err(forbidden("this belongs to another producer: its key must sign")),
+        }
+    }
+
+    /// Whether the caller may issue advisories and edit policies.
+    ///
+    /// # Errors
+    /// As [`Self::identity`]; `forbidden` when its key is not among `ADMIN_IDENTITY_KEYS`.
+    pub fn may_administer(&self) -> Result<()> {
+        match self.identity()? {
+            Identity::Developer => Ok(()),
+            Identity::Signer(signer) if signer.is_admin => Ok(()),
+            Identity::Signer(_) => Err(forbidden("only the keys of ADMIN_IDENTITY_KEYS may do this")),
         }
     }
 
@@ -73,4 +144,8 @@ impl Caller {
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
     }
+}
+
+fn forbidden(message: &'static str) -> Error {
+    Error::new(Kind::Forbidden, "forbidden", message)
 }

@@ -6,11 +6,13 @@
 pub mod advisories;
 pub mod assets;
 pub mod caller;
+pub mod hex;
 pub mod page;
 pub mod policies;
 pub mod prices;
 pub mod producers;
 pub mod receipts;
+pub mod sessions;
 pub mod spv;
 
 use serde::{Deserialize, Serialize};

@@ -2,14 +2,15 @@
 
 mod store;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use overlay_entity::ids::VersionId;
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::coherence::Token;
-use crate::domain::advisories::Severity;
+use crate::domain::Document;
+use crate::domain::advisories::{Advisory, Severity};
 use crate::domain::caller::Caller;
 use crate::error::{Error, Kind, Result};
 
@@ -37,27 +38,37 @@ const MAX_REASON: usize = 5_000;
 /// Largest payload, bytes of JSON.
 const MAX_PAYLOAD: usize = 64 << 10;
 
-/// Issues an advisory; answers its identifier. It is in force in the very next read.
+/// Issues an advisory; answers it as it is kept. It is in force in the very next read.
 ///
 /// # Errors
-/// `identity-required`; `bad-request` naming what is wrong; what the database answers.
-pub async fn issue(app: &App, caller: &Caller, issue: Issue, now: DateTime<Utc>) -> Result<(String, Token)> {
-    caller.may_write()?;
+/// `identity-required`, `forbidden`; `bad-request` naming what is wrong; what the database answers.
+pub async fn issue(app: &App, caller: &Caller, issue: Issue, now: DateTime<Utc>) -> Result<(Advisory, Token)> {
+    caller.may_administer()?;
     check(&issue, now)?;
     let id = format!("adv_{}", Uuid::now_v7().simple());
-    let for_write = id.clone();
-    let ((), token) = app
-        .write("advisory.issue", move |tx| Box::pin(async move { store::issue(tx, &for_write, issue, now).await }))
-        .await?;
-    Ok((id, token))
+    // PostgreSQL keeps microseconds.
+    let now = now.trunc_subsecs(6);
+    let expires_at = issue.expires_at.map(|end| end.trunc_subsecs(6));
+    let issue = Issue { expires_at, ..issue };
+    let advisory = Advisory {
+        advisory_id: id.clone(),
+        severity: issue.severity,
+        reason: issue.reason.clone(),
+        payload: issue.payload.as_ref().map(Document::new).transpose()?,
+        created_at: now,
+        expires_at,
+    };
+    let ((), token) =
+        app.write("advisory.issue", move |tx| Box::pin(async move { store::issue(tx, &id, issue, now).await })).await?;
+    Ok((advisory, token))
 }
 
 /// Withdraws an advisory.
 ///
 /// # Errors
-/// `identity-required`; `not-found`; what the database answers.
+/// `identity-required`, `forbidden`; `not-found`; what the database answers.
 pub async fn withdraw(app: &App, caller: &Caller, advisory_id: &str) -> Result<Token> {
-    caller.may_write()?;
+    caller.may_administer()?;
     let absent = || Error::not_found("there is no advisory of that id").hint("advisoryId");
     let id = advisory_id.to_owned();
     if id.contains('\0') {

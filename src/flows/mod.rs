@@ -8,6 +8,7 @@ pub mod import;
 pub mod listing;
 pub mod policies;
 pub mod policy;
+pub mod producers;
 pub mod publish;
 pub mod ready;
 pub mod seed;

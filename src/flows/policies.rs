@@ -28,27 +28,45 @@ pub struct Change {
 const MAX_ID: usize = 100;
 const MAX_NAME: usize = 200;
 
-/// Saves a new policy; answers its identifier, which is made when none is given.
+/// A policy to be kept.
+#[derive(Debug)]
+pub struct New {
+    /// Its identifier; made when none is given.
+    pub policy_id: Option<String>,
+    /// Display name.
+    pub name: String,
+    /// Whether it may be used.
+    pub enabled: bool,
+    /// The rules.
+    pub document: Value,
+}
+
+impl New {
+    /// The identifier, and the document in its one form.
+    fn checked(&self) -> Result<(String, Value)> {
+        let policy_id = self.policy_id.clone().unwrap_or_else(|| format!("pol_{}", Uuid::now_v7().simple()));
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
+        if policy_id.is_empty() || policy_id.len() > MAX_ID || !policy_id.chars().all(is_plain) {
+            let message = format!("`policyId` must be 1 to {MAX_ID} letters, digits, `-`, `_`, `.` or `:`");
+            return Err(Error::invalid(message).hint("policyId"));
+        }
+        check_name(&self.name)?;
+        Ok((policy_id, checked(&self.document)?))
+    }
+}
+
+/// Keeps a new policy; answers its identifier.
 ///
 /// # Errors
-/// `identity-required`; `bad-request` naming what is wrong; `invalid-policy` with the faults; `policy-exists`; what the
-/// database answers.
-pub async fn create(
-    app: &App, caller: &Caller, policy_id: Option<String>, name: String, enabled: bool, document: &Value,
-) -> Result<(String, Token)> {
-    caller.may_write()?;
-    let policy_id = policy_id.unwrap_or_else(|| format!("pol_{}", Uuid::now_v7().simple()));
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
-    if policy_id.is_empty() || policy_id.len() > MAX_ID || !policy_id.chars().all(is_plain) {
-        let message = format!("`policyId` must be 1 to {MAX_ID} letters, digits, `-`, `_`, `.` or `:`");
-        return Err(Error::invalid(message).hint("policyId"));
-    }
-    check_name(&name)?;
-    let document = checked(document)?;
+/// `identity-required`, `forbidden`; `bad-request` naming what is wrong; `invalid-policy` with the faults; `policy-exists`;
+/// what the database answers.
+pub async fn create(app: &App, caller: &Caller, new: New) -> Result<(String, Token)> {
+    caller.may_administer()?;
+    let (policy_id, document) = new.checked()?;
     let id = policy_id.clone();
     let (added, token) = app
         .write("policy.create", move |tx| {
-            Box::pin(async move { store::create(tx, &id, &name, enabled, document, Utc::now()).await })
+            Box::pin(async move { store::create(tx, &id, &new.name, new.enabled, document, Utc::now()).await })
         })
         .await?;
     if !added {
@@ -58,13 +76,29 @@ pub async fn create(
     Ok((policy_id, token))
 }
 
+/// Keeps a policy, in the place of the one of its identifier if there is one; answers its identifier.
+///
+/// # Errors
+/// As [`create`], but for `policy-exists`.
+pub async fn save(app: &App, caller: &Caller, new: New) -> Result<(String, Token)> {
+    caller.may_administer()?;
+    let (policy_id, document) = new.checked()?;
+    let id = policy_id.clone();
+    let ((), token) = app
+        .write("policy.save", move |tx| {
+            Box::pin(async move { store::save(tx, &id, &new.name, new.enabled, document, Utc::now()).await })
+        })
+        .await?;
+    Ok((policy_id, token))
+}
+
 /// Changes a policy.
 ///
 /// # Errors
-/// `identity-required`; `bad-request` naming what is wrong; `invalid-policy` with the faults; `policy-not-found`; what the
+/// `identity-required`, `forbidden`; `bad-request` naming what is wrong; `invalid-policy` with the faults; `policy-not-found`; what the
 /// database answers.
 pub async fn change(app: &App, caller: &Caller, policy_id: &str, change: Change) -> Result<Token> {
-    caller.may_write()?;
+    caller.may_administer()?;
     change.name.as_deref().map(check_name).transpose()?;
     let document = change.document.as_ref().map(checked).transpose()?;
     let (id, Change { name, enabled, .. }) = (policy_id.to_owned(), change);
@@ -79,9 +113,9 @@ pub async fn change(app: &App, caller: &Caller, policy_id: &str, change: Change)
 /// Removes a policy. Its runs stay on record.
 ///
 /// # Errors
-/// `identity-required`; `policy-not-found`; what the database answers.
+/// `identity-required`, `forbidden`; `policy-not-found`; what the database answers.
 pub async fn remove(app: &App, caller: &Caller, policy_id: &str) -> Result<Token> {
-    caller.may_write()?;
+    caller.may_administer()?;
     let id = policy_id.to_owned();
     let (removed, token) =
         app.write("policy.remove", move |tx| Box::pin(async move { store::remove(tx, &id).await })).await?;

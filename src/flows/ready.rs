@@ -126,13 +126,15 @@ pub async fn readinesses(
     Ok(verdicts.into_iter().map(|verdict| Readiness { is_unstable, ..verdict }).collect())
 }
 
-/// What a policy says of a version at `now`, whatever else stands in the way.
+/// What a policy says of a version at `now`, whatever else stands in the way. Nothing else is asked for than the decision, and
+/// that goes on record, so this is a write.
 ///
 /// # Errors
-/// `not-found`, `lineage-too-deep`, `lineage-too-large` when the ancestry is not known whole; else as [`readiness`].
+/// `identity-required`; `not-found`, `lineage-too-deep`, `lineage-too-large` when the ancestry is not known whole; else as [`readiness`].
 pub async fn evaluation(
     app: &App, caller: &Caller, target: VersionId, asked: policy::Asked, now: DateTime<Utc>,
 ) -> Result<Evaluation> {
+    caller.may_write()?;
     let applied = policy::chosen(app, caller, asked).await?;
     let applied = applied.ok_or_else(|| Error::invalid("no policy is given").hint("policyId"))?;
     let refused = |reason: &'static str| match reason {

@@ -52,7 +52,8 @@ const DECIDES: [(&str, Decides); 10] = [
 ];
 
 /// Headers that name a caller, whose answers may be for nobody else, or change what the body or the connection is.
-const FOREIGN: [&str; 6] = ["authorization", "cookie", "x-identity-key", "x-signature", "content-encoding", "upgrade"];
+const FOREIGN: [&str; 7] =
+    ["authorization", "cookie", "x-identity-key", "x-nonce", "x-signature", "content-encoding", "upgrade"];
 
 /// A request whose answer may be kept: an anonymous read.
 pub(super) struct Asked<'a> {

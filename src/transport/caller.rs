@@ -1,16 +1,23 @@
 //! From a request's headers to a [`Caller`]: how fresh its reads must be, and who asks.
 
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
-
 use url::{Host, Url};
 
 use super::http::Served;
+use super::rest;
 use crate::coherence::Consistency;
 use crate::domain::caller::{Caller, Identity};
-use crate::error::{Error, Result};
+use crate::domain::sessions::Signed;
+use crate::error::{Error, Kind, Result};
+
+/// Headers of a signed request.
+const IDENTITY_KEY: &str = "x-identity-key";
+const NONCE: &str = "x-nonce";
+const SIGNATURE: &str = "x-signature";
 
 /// The header that asks for freshness.
 pub const CONSISTENCY: &str = "overlay-consistency";
@@ -27,23 +34,96 @@ pub(super) struct As(pub(super) Caller);
 pub(super) async fn attach(State(served): State<Served>, mut request: Request, next: Next) -> Response {
     let wanted = match consistency(request.headers(), served.http.consistency) {
         Ok(wanted) => wanted,
-        Err(error) => return super::rest::error::answer(&error),
+        Err(error) => return rest::error::answer(&error),
     };
     let reached = match request.extensions_mut().remove() {
         Some(Reached(outcome)) => outcome,
         None => served.app.feed.reach(wanted).await,
     };
     if let Err(error) = reached {
-        return super::rest::error::answer(&error);
+        return rest::error::answer(&error);
     }
     let caller = match request.extensions_mut().remove() {
         Some(As(caller)) => caller,
         None => Caller::reading(wanted),
     };
-    let is_developer = served.http.dev_identity && is_local(request.headers());
-    let caller = if is_developer { caller.known_as(Identity::Developer) } else { caller };
+    let (mut request, caller) = match identified(&served, request, caller).await {
+        Ok(identified) => identified,
+        Err(refused) => return rest::error::answer(&refused),
+    };
     request.extensions_mut().insert(caller);
     next.run(request).await
+}
+
+/// The caller with the identity that the request proves, and the request with its body whole. Reads are public: what only reads
+/// proves nothing, and a proof that fails stands in the way of writes alone.
+///
+/// # Errors
+/// `payload-too-large`: what is signed must be read before it is known who signed.
+async fn identified(served: &Served, request: Request, caller: Caller) -> Result<(Request, Caller)> {
+    if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+        return Ok((request, caller));
+    }
+    let sessions = &served.app.sessions;
+    // Apart: a body that others might read at the same time could not be waited for.
+    let (parts, mut body) = request.into_parts();
+    let given = |name: &str| parts.headers.contains_key(name);
+    let identity = if [IDENTITY_KEY, NONCE, SIGNATURE].iter().any(|name| given(name)) {
+        let bytes = whole(body, served.http.body_limit).await?;
+        body = Body::from(bytes.clone());
+        match signed(&parts.headers) {
+            Ok(signed) => Some(sessions.signer(&signed, &bytes).await),
+            Err(error) => Some(Err(error)),
+        }
+    } else if given(header::AUTHORIZATION.as_str()) {
+        match bearer(&parts.headers) {
+            Ok(sid) => Some(sessions.resume(sid).await),
+            Err(error) => Some(Err(error)),
+        }
+    } else {
+        (served.http.dev_identity && is_local(&parts.headers)).then_some(Ok(Identity::Developer))
+    };
+    let caller = match identity {
+        Some(identity) => caller.known_as(identity),
+        None => caller,
+    };
+    Ok((Request::from_parts(parts, body), caller))
+}
+
+async fn whole(body: Body, limit: usize) -> Result<Bytes> {
+    axum::body::to_bytes(body, limit).await.map_err(|cause| {
+        let message = "the body is larger than BODY_SIZE_LIMIT, or broke off";
+        Error::new(Kind::PayloadTooLarge, "payload-too-large", message).because(cause)
+    })
+}
+
+/// What the headers of a signed request show.
+fn signed(headers: &HeaderMap) -> Result<Signed<'_>> {
+    if headers.contains_key(header::AUTHORIZATION) {
+        let message = "a request is either signed or sent within a session, not both";
+        return Err(Error::new(Kind::Unauthenticated, "signature-invalid", message));
+    }
+    let one = |name: &'static str| {
+        let mut values = headers.get_all(name).iter();
+        let value = values.next().and_then(|value| value.to_str().ok()).filter(|_| values.next().is_none());
+        value.ok_or_else(|| {
+            let message = "a signed request has `X-Identity-Key`, `X-Nonce` and `X-Signature`, each once";
+            Error::new(Kind::Unauthenticated, "signature-invalid", message).hint(name)
+        })
+    };
+    Ok(Signed { identity_key: one(IDENTITY_KEY)?, nonce: one(NONCE)?, signature: one(SIGNATURE)? })
+}
+
+/// The secret that `Authorization` carries.
+fn bearer(headers: &HeaderMap) -> Result<&str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next().and_then(|value| value.to_str().ok()).filter(|_| values.next().is_none());
+    let (scheme, secret) = value.and_then(|value| value.split_once(' ')).unwrap_or_default();
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        let message = "`Authorization` must be `Bearer` and the `sid` that `openSession` gave";
+        return Err(Error::new(Kind::Unauthenticated, "session-expired", message).hint("Authorization"));
+    }
+    Ok(secret.trim())
 }
 
 /// Whether no page of somebody else's sends the request: a browser names a page's origin, and a developer visits other pages

@@ -15,7 +15,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
-use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
 use tracing::Instrument;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
@@ -92,6 +92,7 @@ fn router(served: Served) -> Router {
         .merge(rest::policies::routes())
         .merge(rest::chain::routes())
         .merge(rest::advisories::routes())
+        .merge(rest::producers::routes())
         .merge(graphql::routes())
         .layer(middleware::from_fn_with_state(served.clone(), caller::attach));
     let layers = ServiceBuilder::new()
@@ -130,7 +131,8 @@ fn cors(http: &Http) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(allowed)
         .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PATCH, Method::DELETE])
-        .allow_headers(Any)
+        // A star would not stand for `Authorization`.
+        .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([
             REQUEST_ID,
             header::ETAG,

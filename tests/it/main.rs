@@ -7,6 +7,7 @@ mod cache;
 mod coherence;
 mod graphql;
 mod house;
+mod identity;
 mod races;
 mod rest;
 mod schema;

@@ -6,10 +6,12 @@
 //!
 //! - `address` what `REDIS_URL` may say: a server, a master that sentinels name, a cluster
 //! - `connect` makes connections to it
+//! - `held` what is kept here alone
 //! - `write` changes that nobody waits for
 
 mod address;
 mod connect;
+mod held;
 mod write;
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};

@@ -15,9 +15,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{
+    HexError,
     bump::{Bump, BumpError},
     bytes::{ReadError, Reader, write_count},
-    hash::{Hash32, HexError, decode_hex, sha256d},
+    decode_hex,
+    hash::{Hash32, sha256d},
     tx::{Transaction, TxError},
 };
 

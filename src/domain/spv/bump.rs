@@ -17,8 +17,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
+    HexError,
     bytes::{ReadError, Reader, write_compact, write_count},
-    hash::{Hash32, HexError, decode_hex},
+    decode_hex,
+    hash::Hash32,
     merkle::{MAX_PATH, MerkleError, PathStep, Position, believed_parent, root_from_path},
 };
 use climb::learn;

@@ -6,8 +6,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    HexError,
     bytes::Reader,
-    hash::{Hash32, HexError, decode_hex, sha256d},
+    decode_hex,
+    hash::{Hash32, sha256d},
 };
 
 /// A block header, any 80 bytes; whether they are worth anything is [`Header::meets_target`] and the best chain.
@@ -124,7 +126,8 @@ impl Header {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::hash::encode_hex, *};
+    use super::*;
+    use crate::domain::hex::encode_hex;
 
     /// The header of the genesis block.
     const GENESIS: &str = "0100000000000000000000000000000000000000000000000000000000000000000000003ba3edfd7a7b12b27ac7\

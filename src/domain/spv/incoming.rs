@@ -8,8 +8,9 @@
 use super::{
     beef::Beef,
     bump::{Bump, BumpError},
+    encode_hex,
     envelope::{BlockRef, Envelope, Proof},
-    hash::{Hash32, encode_hex},
+    hash::Hash32,
     merkle::MerkleError,
     tsc::{TscProof, TscTarget},
 };

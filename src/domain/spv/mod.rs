@@ -31,13 +31,14 @@ pub mod tx;
 mod vectors;
 pub mod verify;
 
+pub use crate::domain::hex::{HexError, decode_hex, encode_hex};
 pub use beef::{Beef, BeefError, BeefTransaction, RootClaim};
 pub use bump::{Bump, BumpError};
 pub use chain::{Block, View};
 pub use declaration::{Declaration, DeclarationError, DeclarationKind};
 pub use declared::{Declared, Flaw};
 pub use envelope::{BlockRef, Envelope, Proof};
-pub use hash::{Hash32, HexError, decode_hex, encode_hex, sha256d};
+pub use hash::{Hash32, sha256d};
 pub use header::{Header, HeaderError};
 pub use incoming::{Incoming, IncomingError, ToldBlock};
 pub use merkle::{MerkleError, PathStep, Position, merkle_path, merkle_root, root_from_path};

@@ -11,7 +11,8 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 
 use super::{
-    hash::{Hash32, HexError, decode_hex, encode_hex, sha256d},
+    HexError, decode_hex, encode_hex,
+    hash::{Hash32, sha256d},
     header::{Header, HeaderError},
     merkle::{MAX_PATH, MerkleError, PathStep, Position, believed_parent, root_from_path},
 };

@@ -5,8 +5,10 @@
 //! length, sequence 4. An output: satoshis 8, script with its length. Integers are little-endian, counts `CompactSize`.
 
 use super::{
+    HexError,
     bytes::{ReadError, Reader, write_count},
-    hash::{Hash32, HexError, decode_hex, sha256d},
+    decode_hex,
+    hash::{Hash32, sha256d},
 };
 
 /// Bytes of an input with an empty script: what a count of inputs promises at least.

@@ -7,8 +7,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    decode_hex,
     envelope::{BlockRef, Envelope},
-    hash::{Hash32, decode_hex, sha256d},
+    hash::{Hash32, sha256d},
     header::HeaderError,
     merkle::{MerkleError, root_from_path},
 };

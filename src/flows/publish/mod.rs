@@ -80,13 +80,14 @@ struct Row {
 /// Publishes a version.
 ///
 /// # Errors
-/// `identity-required`; `invalid-manifest` with the faults; `versionid-mismatch`; `bad-request` for bytes that are no
+/// `identity-required`; `invalid-manifest` with the faults; `forbidden` when the manifest names another's key; `versionid-mismatch`; `bad-request` for bytes that are no
 /// transaction; `onchain-mh-mismatch` when the transaction declares another manifest; `spv-verification-failed` with the
 /// `reason`; `already-declared` when the version has another transaction, or the transaction another version; what the
 /// database answers. Nothing is then changed.
 pub async fn publish(app: &App, caller: &Caller, submission: Submission) -> Result<Published> {
     caller.may_write()?;
     let published = manifest::check(&submission.manifest).map_err(|faults| refused(&faults))?;
+    caller.may_write_as(&published.producer.identity_key)?;
     let version_id = published.version_id;
     let tx = Transaction::parse(&submission.raw_tx)
         .map_err(|cause| Error::invalid(format!("`rawTx` is no transaction: {cause}")).hint("rawTx"))?;
@@ -116,12 +117,13 @@ pub async fn publish(app: &App, caller: &Caller, submission: Submission) -> Resu
 /// the place of an earlier one, which a reorg may have made worthless.
 ///
 /// # Errors
-/// `identity-required`; `not-found` when the version is not declared; `spv-verification-failed` with the `reason`; what the
+/// `identity-required`; `not-found` when the version is not declared; `forbidden` when it is another producer's; `spv-verification-failed` with the `reason`; what the
 /// database answers. Nothing is then changed.
 pub async fn attach(
     app: &App, caller: &Caller, version_id: VersionId, evidence: Evidence,
 ) -> Result<(Verified, Token)> {
     caller.may_write()?;
+    may_prove(app, caller, version_id).await?;
     let declared = app.spv.declarations(&[version_id], i64::MAX).await?.and_then(|mut found| found.remove(&version_id));
     let declared = declared.ok_or_else(|| Error::not_found("no version of that id is declared"))?;
     let raw = store::raw_tx(&app.db, version_id).await?;
@@ -131,6 +133,14 @@ pub async fn attach(
     let ((), token) =
         app.write("attach", move |tx| Box::pin(async move { store::attach(tx, version_id, &proof).await })).await?;
     Ok((verified, token))
+}
+
+/// Whether the caller may put a proof to a version: its producer may.
+async fn may_prove(app: &App, caller: &Caller, version_id: VersionId) -> Result<()> {
+    let absent = || Error::not_found("no version of that id is declared");
+    let asset = app.assets.get_many(caller, &[version_id]).await?.pop().flatten().ok_or_else(absent)?;
+    let producer = app.producers.get(caller, asset.producer_id.clone()).await?.ok_or_else(absent)?;
+    caller.may_write_as(&producer.identity_key)
 }
 
 /// The envelope of a proof in whatever form: where it names its block by height or root alone, the best chain of this moment

@@ -8,6 +8,7 @@ mod direct;
 mod documents;
 mod error;
 mod guard;
+mod identity;
 mod inputs;
 mod loaders;
 mod page;
@@ -36,11 +37,17 @@ pub struct Query(
     policies::PolicyQuery,
     receipts::ReceiptQuery,
     trust::TrustQuery,
+    identity::IdentityQuery,
 );
 
 /// The root of all mutations.
 #[derive(MergedObject, Default)]
-pub struct Mutation(publish::PublishMutation);
+pub struct Mutation(
+    publish::PublishMutation,
+    identity::IdentityMutation,
+    policies::PolicyMutation,
+    advisories::AdvisoryMutation,
+);
 
 /// The schema as it is executed.
 pub type Schema = async_graphql::Schema<Query, Mutation, EmptySubscription>;

@@ -3,18 +3,21 @@
 use std::sync::Arc;
 
 use async_graphql::connection::{Connection, EmptyFields};
-use async_graphql::{Context, ID, Object};
+use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
 use chrono::{DateTime, Utc};
 
 use super::error::{Nullable, graphql, nullable};
 use super::loaders::Loaders;
 use super::page::{Arguments, connection, cost};
+use super::publish::Committed;
 use super::relay::global_id;
-use super::runs::RunConnection;
-use super::scalars::Json;
+use super::runs::{EvaluationObject, RunConnection};
+use super::scalars::{Hex32, Json};
 use crate::domain::policies::runs::RunsOf;
 use crate::domain::policies::{self, Policy};
 use crate::error::Error;
+use crate::flows::policies::{self as keeping, New};
+use crate::flows::{policy, ready};
 
 /// Rules that a consumer may hold an ancestry against.
 pub(super) struct PolicyNode(pub(super) Arc<Policy>);
@@ -98,5 +101,114 @@ impl PolicyQuery {
             Ok(connection(&request, &page, EmptyFields, |_| found.next().flatten().map(PolicyNode)))
         };
         Some(outcome.await.map_err(|e: Error| graphql(&e)))
+    }
+}
+
+/// A policy to be kept, in the place of the one of its identifier if there is one.
+#[derive(InputObject)]
+struct SavePolicyInput {
+    /// Its identifier; made when none is given.
+    policy_id: Option<String>,
+    /// Display name.
+    name: String,
+    /// Whether it may be used.
+    #[graphql(default = true)]
+    enabled: bool,
+    /// The rules.
+    document: Json,
+}
+
+/// A policy as it is kept.
+struct SavePolicyPayload {
+    policy_id: String,
+}
+
+#[Object]
+impl SavePolicyPayload {
+    /// The policy.
+    async fn policy(&self, ctx: &Context<'_>) -> Nullable<PolicyNode> {
+        let found = ctx.data_unchecked::<Loaders>().policy(self.policy_id.clone()).await;
+        nullable(found.map(|policy| policy.map(PolicyNode)))
+    }
+}
+
+/// A policy to be removed.
+#[derive(InputObject)]
+struct RemovePolicyInput {
+    /// Its identifier.
+    policy_id: String,
+}
+
+/// A policy that was removed. Its runs stay on record.
+#[derive(SimpleObject)]
+struct RemovePolicyPayload {
+    /// Its identifier.
+    policy_id: String,
+}
+
+/// What to evaluate: one of `policyId` and `policy`.
+#[derive(InputObject)]
+struct EvaluatePolicyInput {
+    /// The version to be judged.
+    version_id: Hex32,
+    /// A saved policy.
+    policy_id: Option<String>,
+    /// Rules that come along.
+    policy: Option<Json>,
+}
+
+/// What the policy decided.
+#[derive(SimpleObject)]
+struct EvaluatePolicyPayload {
+    /// The decision; it is on record.
+    evaluation: EvaluationObject,
+}
+
+#[derive(Default)]
+pub(super) struct PolicyMutation;
+
+#[Object]
+impl PolicyMutation {
+    /// Keeps a policy. For administrators.
+    #[graphql(complexity = "500 + child_complexity")]
+    async fn save_policy(&self, ctx: &Context<'_>, input: SavePolicyInput) -> Result<SavePolicyPayload> {
+        let loaders = ctx.data_unchecked::<Loaders>();
+        let outcome = async {
+            let SavePolicyInput { policy_id, name, enabled, document } = input;
+            let document = document.0.into_json().map_err(Error::internal)?;
+            keeping::save(&loaders.app, &loaders.caller, New { policy_id, name, enabled, document }).await
+        };
+        let (policy_id, token) = outcome.await.map_err(|error| graphql(&error))?;
+        ctx.data_unchecked::<Arc<Committed>>().note(token);
+        Ok(SavePolicyPayload { policy_id })
+    }
+
+    /// Removes a policy. For administrators.
+    #[graphql(complexity = "500 + child_complexity")]
+    async fn remove_policy(&self, ctx: &Context<'_>, input: RemovePolicyInput) -> Result<RemovePolicyPayload> {
+        let loaders = ctx.data_unchecked::<Loaders>();
+        let outcome = async {
+            loaders.caller.may_administer()?;
+            let id = super::relay::identifier(input.policy_id.clone(), "policyId")?;
+            keeping::remove(&loaders.app, &loaders.caller, &id).await
+        };
+        ctx.data_unchecked::<Arc<Committed>>().note(outcome.await.map_err(|error| graphql(&error))?);
+        Ok(RemovePolicyPayload { policy_id: input.policy_id })
+    }
+
+    /// What a policy says of a version, whatever else stands in the way. Everybody with an identity may ask.
+    #[graphql(complexity = "1000 + child_complexity")]
+    async fn evaluate_policy(&self, ctx: &Context<'_>, input: EvaluatePolicyInput) -> Result<EvaluatePolicyPayload> {
+        let loaders = ctx.data_unchecked::<Loaders>();
+        let outcome = async {
+            let asked = match (input.policy_id, input.policy) {
+                (Some(id), None) => policy::Asked::Saved(id),
+                (None, Some(document)) => policy::Asked::Inline(document.0.into_json().map_err(Error::internal)?),
+                _ => return Err(Error::invalid("one of `policyId` and `policy` must be given").hint("policyId")),
+            };
+            ready::evaluation(&loaders.app, &loaders.caller, input.version_id.0, asked, Utc::now()).await
+        };
+        let evaluation = outcome.await.map_err(|error| graphql(&error))?;
+        Ok(EvaluatePolicyPayload { evaluation: EvaluationObject(evaluation) })
     }
 }

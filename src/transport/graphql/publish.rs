@@ -18,7 +18,8 @@ use crate::flows::publish::{self, Evidence, Submission};
 pub(super) struct Committed(Mutex<Option<String>>);
 
 impl Committed {
-    fn note(&self, token: Token) {
+    /// Notes what was written last.
+    pub(super) fn note(&self, token: Token) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.to_string());
     }
 

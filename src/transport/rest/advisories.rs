@@ -10,7 +10,7 @@ use axum::{Json, Router};
 use chrono::{DateTime, SecondsFormat, Utc};
 use overlay_entity::ids::VersionId;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::reply::with_token;
 use super::{body, error, query};
@@ -98,7 +98,7 @@ async fn issue(
     bytes: std::result::Result<Bytes, BytesRejection>,
 ) -> Response {
     let outcome = async {
-        caller.may_write()?;
+        caller.may_administer()?;
         let New { kind, reason, payload, expires_at, version_ids, producer_ids } = body::json(&headers, bytes)?;
         let versions: Result<Vec<VersionId>> = version_ids.iter().map(|id| query::id(id, "versionIds")).collect();
         let (versions, producers) = (versions?, producer_ids);
@@ -106,8 +106,8 @@ async fn issue(
         advisories::issue(&served.app, &caller, issue, Utc::now()).await
     };
     match outcome.await {
-        Ok((id, token)) => {
-            let body = Json(json!({ "advisoryId": id }));
+        Ok((advisory, token)) => {
+            let body = Json(item(&advisory));
             with_token((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], body).into_response(), &token)
         }
         Err(error) => error::answer(&error),

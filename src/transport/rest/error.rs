@@ -34,6 +34,7 @@ pub(in crate::transport) fn answer(error: &Error) -> Response {
     let status = match error.kind() {
         Kind::Invalid => StatusCode::BAD_REQUEST,
         Kind::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Kind::Forbidden => StatusCode::FORBIDDEN,
         Kind::NotFound => StatusCode::NOT_FOUND,
         Kind::Conflict => StatusCode::CONFLICT,
         Kind::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,

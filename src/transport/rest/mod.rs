@@ -9,6 +9,7 @@ pub(super) mod health;
 pub(super) mod listings;
 pub(super) mod metrics;
 pub(super) mod policies;
+pub(super) mod producers;
 mod query;
 pub(super) mod ready;
 mod reply;

@@ -134,9 +134,10 @@ async fn create(
     State(served): State<Served>, Extension(caller): Extension<Caller>, headers: HeaderMap, bytes: Body,
 ) -> Response {
     let outcome = async {
-        caller.may_write()?;
+        caller.may_administer()?;
         let New { policy_id, name, enabled, doc } = body::json(&headers, bytes)?;
-        let (id, token) = policies::create(&served.app, &caller, policy_id, name, enabled, &doc).await?;
+        let new = policies::New { policy_id, name, enabled, document: doc };
+        let (id, token) = policies::create(&served.app, &caller, new).await?;
         Ok((found(&served.app, &caller, &id).await?, token))
     };
     written(outcome.await, StatusCode::CREATED)
@@ -146,7 +147,7 @@ async fn change(
     State(served): State<Served>, Extension(caller): Extension<Caller>, id: Id, headers: HeaderMap, bytes: Body,
 ) -> Response {
     let outcome = async {
-        caller.may_write()?;
+        caller.may_administer()?;
         let (id, Patch { name, enabled, doc }) = (named(id)?, body::json(&headers, bytes)?);
         let token = policies::change(&served.app, &caller, &id, Change { name, enabled, document: doc }).await?;
         Ok((found(&served.app, &caller, &id).await?, token))
@@ -156,7 +157,7 @@ async fn change(
 
 async fn remove(State(served): State<Served>, Extension(caller): Extension<Caller>, id: Id) -> Response {
     let outcome = async {
-        caller.may_write()?;
+        caller.may_administer()?;
         policies::remove(&served.app, &caller, &named(id)?).await
     };
     match outcome.await {

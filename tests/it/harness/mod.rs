@@ -2,6 +2,7 @@
 //! removed afterwards, whether the test passed or not.
 
 pub(crate) mod chain;
+pub(crate) mod keys;
 pub(crate) mod makers;
 pub(crate) mod node;
 mod proxy;

@@ -22,11 +22,11 @@ struct Outside {
 }
 
 /// What all rooms share; everything else in `domain/` is a room.
-const SHARED: [&str; 2] = ["caller", "page"];
+const SHARED: [&str; 3] = ["caller", "hex", "page"];
 
 /// Crates that live in few places: their names, those places in `src/` (a folder, a file, or any file of a name), and
 /// how the README says it.
-const KEPT: [(&[&str], &[&str], &str); 5] = [
+const KEPT: [(&[&str], &[&str], &str); 6] = [
     (&["axum"], &["transport/", "boot.rs", "telemetry.rs"], "axum lives in transport, boot and telemetry"),
     (
         &["async_graphql", "async_graphql_axum", "dataloader"],
@@ -39,6 +39,7 @@ const KEPT: [(&[&str], &[&str], &str); 5] = [
         "sea_orm lives in store.rs files, db.rs, coherence/{feed,wake}.rs and error.rs",
     ),
     (&["redis", "bb8", "bb8_redis"], &["cache/store/"], "redis lives in cache/store"),
+    (&["secp256k1"], &["domain/sessions/"], "secp256k1 lives in domain/sessions"),
     (&["overlay_migration", "sea_orm_migration"], &["main.rs", "boot.rs"], "migrations are run by main and boot"),
 ];
 

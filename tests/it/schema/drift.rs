@@ -73,6 +73,7 @@ fn entities() -> BTreeMap<String, Table> {
         price_rules,
         producers,
         receipts,
+        request_nonces,
         revenue_events,
     ]
 }

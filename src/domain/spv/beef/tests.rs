@@ -2,8 +2,7 @@
 
 use super::{
     super::{
-        Input, Output,
-        hash::encode_hex,
+        Input, Output, encode_hex,
         merkle::{merkle_path, merkle_root},
         vectors::beefs,
     },

@@ -3,7 +3,8 @@
 use super::{
     super::{
         bytes::ReadError,
-        hash::{encode_hex, sha256d},
+        encode_hex,
+        hash::sha256d,
         merkle::{merkle_path, merkle_root},
         vectors::{Xorshift, bumps},
     },

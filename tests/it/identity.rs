@@ -1,0 +1,6 @@
+//! Who may do what: signed requests, sessions, and what each of them opens.
+
+mod matrix;
+mod producers;
+mod sessions;
+mod signed;
