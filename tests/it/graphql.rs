@@ -1,5 +1,6 @@
 //! GraphQL keeps its promises: what a query costs, how pages follow each other, and what is said on the wire.
 
+mod clients;
 mod filters;
 mod hostile;
 mod lookups;

@@ -123,6 +123,9 @@ async fn run(served: &Served, caller: Caller, parameters: Parameters, media: Med
         Some(value @ serde_json::Value::Object(_)) => async_graphql::Variables::from_json(value),
         Some(_) => return media.bad("`variables` must be a JSON object"),
     };
+    if !matches!(extensions, None | Some(serde_json::Value::Null | serde_json::Value::Object(_))) {
+        return media.bad("`extensions` must be a JSON object");
+    }
     let operation_name = operation_name.filter(|name| !name.is_empty());
     let writes = document.as_ref().is_some_and(|known| known.writes(operation_name.as_deref()));
     if writes && via == Via::QueryString {
@@ -245,7 +248,7 @@ impl Media {
         if caller.ledger().is_unverified() {
             answer.extensions.insert("stale".into(), Value::Boolean(true));
         }
-        let bytes = match serde_json::to_vec(&answer) {
+        let bytes = match written(&answer, refused) {
             Ok(bytes) => bytes,
             Err(cause) => return crate::transport::rest::error::answer(&Error::internal(cause)),
         };
@@ -262,7 +265,7 @@ impl Media {
         if let Some(token) = &token {
             answer.extensions.insert("consistency".into(), Value::String(token.clone()));
         }
-        let bytes = match serde_json::to_vec(&answer) {
+        let bytes = match written(&answer, refused) {
             Ok(bytes) => bytes,
             Err(cause) => return crate::transport::rest::error::answer(&Error::internal(cause)),
         };
@@ -294,6 +297,15 @@ impl Media {
         let body = serde_json::json!({"errors": [error]}).to_string();
         (status, [(header::CONTENT_TYPE, self.name()), (header::CACHE_CONTROL, "no-store")], body).into_response()
     }
+}
+
+/// The answer's bytes. What was refused before anything was executed has no `data`, not even null.
+fn written(answer: &Answer, refused: bool) -> serde_json::Result<Vec<u8>> {
+    #[derive(serde::Serialize)]
+    struct Refused<'a> {
+        errors: &'a [ServerError],
+    }
+    if refused { serde_json::to_vec(&Refused { errors: &answer.errors }) } else { serde_json::to_vec(answer) }
 }
 
 /// An error with a path arose in execution, one without before it.
