@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
@@ -76,6 +77,23 @@ pub struct Terms {
     pub policy_default_id: Option<String>,
     /// Price where no rule applies, satoshis.
     pub price_default_sats: i64,
+    /// How what is sold is paid.
+    pub trade: Trade,
+}
+
+/// How what is sold is paid.
+#[derive(Debug, Clone)]
+pub struct Trade {
+    /// How long a quote holds.
+    pub quote_ttl: Duration,
+    /// How long a receipt waits for its payment.
+    pub receipt_ttl: Duration,
+    /// The server's own share of a payment, in billionths; the producer gets the rest.
+    pub own_share: u32,
+    /// Output script that the server's share goes to, lower-case hex. Without one the producer gets all.
+    pub own_script: Option<String>,
+    /// Whether outputs must match exactly; else they may hold more.
+    pub is_strict: bool,
 }
 
 impl App {

@@ -17,6 +17,7 @@ use crate::db::{self, Db};
 use crate::devstack::{self, DevStack, Options};
 use crate::error::{Error, Result};
 use crate::flows::headers::Follower;
+use crate::flows::receipts::Sweeper;
 use crate::telemetry;
 use crate::transport::http::{Served, service};
 use crate::transport::wire;
@@ -143,6 +144,7 @@ pub struct Server {
     stop: oneshot::Sender<()>,
     done: JoinHandle<()>,
     follower: Option<Follower>,
+    sweeper: Sweeper,
 }
 
 impl Server {
@@ -160,12 +162,13 @@ impl Server {
             let _either_way = stopped.await;
         });
         let follower = config.market.headers.clone().map(|settings| Follower::start(app.clone(), settings));
-        Ok(Self { address, app, stop, done: tokio::spawn(serving), follower })
+        let sweeper = Sweeper::start(app.clone(), config.market.sweep);
+        Ok(Self { address, app, stop, done: tokio::spawn(serving), follower, sweeper })
     }
 
     /// Stops listening, lets requests that are under way finish (10 s at most), and closes the pool.
     pub async fn stop(self) {
-        drop(self.follower);
+        drop((self.follower, self.sweeper));
         let _already_gone = self.stop.send(());
         if tokio::time::timeout(std::time::Duration::from_secs(10), self.done).await.is_err() {
             tracing::warn!("some requests were cut off");

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::app::Terms;
+use crate::app::{Terms, Trade};
 use crate::cache::{self, RedisConfig, Ttls};
 use crate::coherence::{self, Consistency, ReplicaConfig};
 use crate::db;
@@ -63,16 +63,8 @@ pub struct Market {
     pub admins: BTreeSet<String>,
     /// File or URL of block headers, and how often it is looked at.
     pub headers: Option<headers::Settings>,
-    /// How long a quote holds.
-    pub price_quote_ttl: Duration,
-    /// How long a receipt holds.
-    pub receipt_ttl: Duration,
-    /// Shares by receiver; they add up to 1.
-    pub pay_splits: Value,
-    /// Whether outputs must match exactly.
-    pub pay_strict: bool,
-    /// Whether payments are broadcast.
-    pub broadcast_live: bool,
+    /// Pause between sweeps over the receipts.
+    pub sweep: Duration,
     /// Namespace of our own lineage events.
     pub ol_namespace: String,
     /// Deepest lineage query.
@@ -266,6 +258,10 @@ fn market(r: &mut Reader<'_>) -> Market {
     r.fallback("HEADERS_SOURCE", "HEADERS_FILE");
     let poll = r.ms("HEADERS_POLL_MS", 100, 3_600_000);
     r.check("OL_NAMESPACE", |t| (1..=200).contains(&t.chars().count()));
+    if r.choice("BROADCAST_MODE", &["dryrun", "live"]) == "live" {
+        // Better than to take a payment for sent that nobody has sent.
+        r.fault_because("BROADCAST_MODE", "payments are not broadcast yet: leave it at dryrun".into());
+    }
     r.check("ADMIN_IDENTITY_KEYS", |t| t.split(',').map(str::trim).all(parse::is_identity_key));
     let admins = r.text("ADMIN_IDENTITY_KEYS").unwrap_or_default();
     Market {
@@ -276,17 +272,27 @@ fn market(r: &mut Reader<'_>) -> Market {
             policy_min_confs: r.number("POLICY_MIN_CONFS", 0, 1_000_000),
             policy_default_id: r.text("POLICY_DEFAULT_ID"),
             price_default_sats: r.number("PRICE_DEFAULT_SATS", 1, 2_100_000_000_000_000),
+            trade: trade(r),
         },
         headers: r.text("HEADERS_SOURCE").map(|source| headers::Settings { source, poll }),
-        price_quote_ttl: Duration::from_secs(r.number("PRICE_QUOTE_TTL_SEC", 1, 86_400)),
-        receipt_ttl: Duration::from_secs(r.number("RECEIPT_TTL_SEC", 1, 31_536_000)),
-        pay_splits: r.json("PAY_SPLITS_JSON", parse::is_whole_split),
-        pay_strict: r.flag("PAY_STRICT"),
-        broadcast_live: r.choice("BROADCAST_MODE", &["dryrun", "live"]) == "live",
+        sweep: r.ms("RECEIPT_SWEEP_MS", 100, 3_600_000),
         ol_namespace: r.value("OL_NAMESPACE"),
         ol_query_max_depth: r.number("OL_QUERY_MAX_DEPTH", 1, 100),
         feature_flags: r
             .json("FEATURE_FLAGS_JSON", |v| v.as_object().is_some_and(|o| o.values().all(Value::is_boolean))),
+    }
+}
+
+fn trade(r: &mut Reader<'_>) -> Trade {
+    r.check("PAY_SCRIPT_HEX", parse::is_script);
+    let splits = r.json("PAY_SPLITS_JSON", parse::is_whole_split);
+    Trade {
+        quote_ttl: Duration::from_secs(r.number("PRICE_QUOTE_TTL_SEC", 1, 86_400)),
+        receipt_ttl: Duration::from_secs(r.number("RECEIPT_TTL_SEC", 1, 31_536_000)),
+        // Rounded here and nowhere else: amounts are then split in whole numbers.
+        own_share: splits.get("overlay").and_then(Value::as_f64).map_or(0, |share| (share * 1e9).round() as u32),
+        own_script: r.text("PAY_SCRIPT_HEX"),
+        is_strict: r.flag("PAY_STRICT"),
     }
 }
 

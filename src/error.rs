@@ -21,6 +21,8 @@ pub enum Kind {
     NotFound,
     /// The request is right, but what is stored does not allow it now.
     Conflict,
+    /// What is asked for was there, and its time is over.
+    Gone,
     /// The body is larger than is read.
     PayloadTooLarge,
     /// The body is of a type that is not read.

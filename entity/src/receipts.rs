@@ -43,6 +43,18 @@ pub struct Model {
     pub created_at: DateTimeUtc,
     /// When the row was last changed.
     pub updated_at: DateTimeUtc,
+    /// The key that asked for it, 66 hex digits; null when nobody in particular did.
+    #[sea_orm(column_type = "Text")]
+    pub buyer_key: Option<String>,
+    /// The paying transaction itself, hex.
+    #[sea_orm(column_type = "Text")]
+    pub payment_raw_tx: Option<String>,
+    /// What proves that it is in a block.
+    #[sea_orm(column_type = "JsonBinary")]
+    pub payment_envelope: Option<Json>,
+    /// That block, 64 lower-case hex in display order.
+    #[sea_orm(column_type = "Text")]
+    pub payment_block_hash: Option<String>,
 }
 
 /// Ways to other tables.

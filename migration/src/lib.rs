@@ -20,7 +20,7 @@ use crate::step::{Step, sql};
 pub struct Migrator;
 
 impl Migrator {
-    fn steps() -> [Step; 8] {
+    fn steps() -> [Step; 9] {
         [
             sql!("m0001_extensions_and_feed"),
             sql!("m0002_market"),
@@ -30,6 +30,7 @@ impl Migrator {
             sql!("m0006_imports"),
             sql!("m0007_epoch_mark"),
             sql!("m0008_request_nonces"),
+            sql!("m0009_payments"),
         ]
     }
 

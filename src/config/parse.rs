@@ -199,10 +199,17 @@ pub(super) fn is_provider_list(text: &str) -> bool {
     value.as_ref().and_then(Value::as_array).is_some_and(|list| list.iter().all(provider))
 }
 
+/// Shares of `overlay` and `producer`, either of which may be left out.
 pub(super) fn is_whole_split(value: &Value) -> bool {
-    let shares: Option<Vec<f64>> =
-        value.as_object().map(|o| o.values().map(|v| v.as_f64().unwrap_or(f64::NAN)).collect());
-    shares.is_some_and(|s| s.iter().all(|x| (0.0..=1.0).contains(x)) && (s.iter().sum::<f64>() - 1.0).abs() < 1e-9)
+    let Some(shares) = value.as_object() else { return false };
+    let is_known = shares.keys().all(|name| ["overlay", "producer"].contains(&name.as_str()));
+    let shares: Vec<f64> = shares.values().map(|share| share.as_f64().unwrap_or(f64::NAN)).collect();
+    is_known && shares.iter().all(|x| (0.0..=1.0).contains(x)) && (shares.iter().sum::<f64>() - 1.0).abs() < 1e-9
+}
+
+pub(super) fn is_script(hex: &str) -> bool {
+    let is_hex = hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    is_hex && hex.len().is_multiple_of(2) && (2..=20_000).contains(&hex.len())
 }
 
 pub(super) fn is_identity_key(key: &str) -> bool {

@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::hex::encode_hex;
 use crate::cache::Ledger;
 use crate::coherence::Consistency;
 use crate::error::{Error, Kind, Result};
@@ -12,6 +16,7 @@ pub struct Caller {
     ledger: Arc<Ledger>,
     consistency: Consistency,
     standing: Standing,
+    idempotency_key: Option<Arc<str>>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -73,6 +78,27 @@ impl Caller {
             Err(error) => Standing::Refused(error),
         };
         Self { standing, ..self }
+    }
+
+    /// The same caller, who calls what it wants made `key`: the same again makes nothing new.
+    #[must_use]
+    pub fn keyed(self, key: Arc<str>) -> Self {
+        Self { idempotency_key: Some(key), ..self }
+    }
+
+    /// The identifier of something the caller wants made: `prefix`, and 32 hex digits. One caller's idempotency key gives the
+    /// same identifier each time; without a key it is a new one.
+    ///
+    /// # Errors
+    /// As [`Self::identity`].
+    pub fn new_id(&self, prefix: &str) -> Result<String> {
+        let who = match self.identity()? {
+            Identity::Developer => "developer",
+            Identity::Signer(signer) => &signer.key,
+        };
+        let Some(key) = &self.idempotency_key else { return Ok(format!("{prefix}_{}", Uuid::now_v7().simple())) };
+        let digest = Sha256::digest(format!("{prefix}|{who}|{key}"));
+        Ok(format!("{prefix}_{}", encode_hex(&digest[..16])))
     }
 
     /// Who asks.

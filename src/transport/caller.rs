@@ -19,6 +19,9 @@ const IDENTITY_KEY: &str = "x-identity-key";
 const NONCE: &str = "x-nonce";
 const SIGNATURE: &str = "x-signature";
 
+/// The header by which a client that tries again is known to.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
 /// The header that asks for freshness.
 pub const CONSISTENCY: &str = "overlay-consistency";
 
@@ -47,12 +50,27 @@ pub(super) async fn attach(State(served): State<Served>, mut request: Request, n
         Some(As(caller)) => caller,
         None => Caller::reading(wanted),
     };
+    let caller = match idempotency_key(request.headers()) {
+        Ok(Some(key)) => caller.keyed(key.into()),
+        Ok(None) => caller,
+        Err(error) => return rest::error::answer(&error),
+    };
     let (mut request, caller) = match identified(&served, request, caller).await {
         Ok(identified) => identified,
         Err(refused) => return rest::error::answer(&refused),
     };
     request.extensions_mut().insert(caller);
     next.run(request).await
+}
+
+/// What the client calls what it wants made.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>> {
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let key = value.to_str().ok().filter(|key| (1..=200).contains(&key.len()) && values.next().is_none());
+    let wrong =
+        || Error::invalid("`Idempotency-Key` must be 1 to 200 visible ASCII characters").hint("Idempotency-Key");
+    key.map(Some).ok_or_else(wrong)
 }
 
 /// The caller with the identity that the request proves, and the request with its body whole. Reads are public: what only reads

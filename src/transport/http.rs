@@ -93,6 +93,8 @@ fn router(served: Served) -> Router {
         .merge(rest::chain::routes())
         .merge(rest::advisories::routes())
         .merge(rest::producers::routes())
+        .merge(rest::prices::routes())
+        .merge(rest::payments::routes())
         .merge(graphql::routes())
         .layer(middleware::from_fn_with_state(served.clone(), caller::attach));
     let layers = ServiceBuilder::new()

@@ -5,6 +5,7 @@ mod harness;
 mod binary;
 mod cache;
 mod coherence;
+mod commerce;
 mod graphql;
 mod house;
 mod identity;

@@ -1,6 +1,7 @@
 //! Prices: what one unit of a version costs.
 
 mod store;
+pub mod tiers;
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use crate::coherence::Tag;
 use crate::db::Db;
 use crate::domain::caller::Caller;
 use crate::error::Result;
+use tiers::{Tiers, UnitPrice};
 
 /// Which rule a price follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +48,7 @@ pub type Priced = (VersionId, String);
 pub struct Prices {
     cache: Cache,
     by_version: Merge<Priced, Price>,
+    tiers: Merge<Priced, Tiers>,
     default_sats: i64,
 }
 
@@ -53,8 +56,9 @@ impl Prices {
     /// A room over the database and the cache; `default_sats` is the price where no rule applies.
     pub fn new(db: Db, cache: Cache, default_sats: i64) -> Self {
         let by_version =
-            Merge::new(db, |db, versions: Vec<Priced>| async move { store::of_one_unit(&db, &versions).await });
-        Self { cache, by_version, default_sats }
+            Merge::new(db.clone(), |db, versions: Vec<Priced>| async move { store::of_one_unit(&db, &versions).await });
+        let tiers = Merge::new(db, |db, versions: Vec<Priced>| async move { store::tiers(&db, &versions).await });
+        Self { cache, by_version, tiers, default_sats }
     }
 
     /// The price of one unit of each version: the version's rule, else the producer's, else the default.
@@ -68,6 +72,19 @@ impl Prices {
         // The default is a setting, not a row: it is not cached, so that a restart with another one is seen at once.
         let default = || Arc::new(Price { satoshis: self.default_sats, source: RuleSource::Default });
         Ok(found.into_iter().map(|price| price.unwrap_or_else(default)).collect())
+    }
+}
+
+impl Prices {
+    /// What a unit of a version costs when `quantity` of them are bought.
+    ///
+    /// # Errors
+    /// As [`Self::of_one_unit`].
+    pub async fn of_quantity(&self, caller: &Caller, priced: &Priced, quantity: i32) -> Result<UnitPrice> {
+        let key = |(version, producer): &Priced| Key::new(format!("cache:price:tiers:{version}:{producer}"));
+        let wanted = std::slice::from_ref(priced);
+        let found = self.cache.find_many(caller.ledger(), wanted, key, tags, &self.tiers).await?.pop().flatten();
+        Ok(found.unwrap_or_default().unit_price(quantity, self.default_sats))
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use overlay_entity::ids::VersionId;
 use sea_orm::FromQueryResult;
 
+use super::tiers::{Tier, Tiers};
 use super::{Price, Priced, RuleSource};
 use crate::db::Db;
 use crate::error::{Error, Result};
@@ -35,4 +36,34 @@ pub(super) async fn of_one_unit(db: &Db, versions: &[Priced]) -> Result<HashMap<
         Ok(((version, row.producer_id), Price { satoshis: row.satoshis, source }))
     };
     rows.into_iter().map(price).collect()
+}
+
+/// All rules that may apply to each pair.
+const TIERS: &str = "\
+    select wanted.version_id, wanted.producer_id, r.tier_from, r.satoshis, r.version_id is not null as of_version \
+    from unnest($1::text[], $2::text[]) as wanted(version_id, producer_id) \
+    join public.price_rules r on r.version_id = wanted.version_id or r.producer_id = wanted.producer_id";
+
+#[derive(FromQueryResult)]
+struct TierRow {
+    version_id: String,
+    producer_id: String,
+    tier_from: i32,
+    satoshis: i64,
+    of_version: bool,
+}
+
+/// The tiers of every pair, also of those that have none.
+pub(super) async fn tiers(db: &Db, versions: &[Priced]) -> Result<HashMap<Priced, Tiers>> {
+    let (ids, producers): (Vec<String>, Vec<String>) =
+        versions.iter().map(|(version, producer)| (version.to_string(), producer.clone())).unzip();
+    let rows: Vec<TierRow> = db.all("prices.tiers", TIERS, vec![ids.into(), producers.into()]).await?;
+    let mut found: HashMap<Priced, Tiers> = versions.iter().map(|priced| (priced.clone(), Tiers::default())).collect();
+    for row in rows {
+        let version: VersionId = row.version_id.parse().map_err(Error::internal)?;
+        let tiers = found.entry((version, row.producer_id)).or_default();
+        let scope = if row.of_version { &mut tiers.version } else { &mut tiers.producer };
+        scope.push(Tier { from: row.tier_from, satoshis: row.satoshis });
+    }
+    Ok(found)
 }

@@ -1,5 +1,6 @@
 //! Receipts: what a consumer asked a price for, paid, and may use.
 
+pub mod split;
 mod store;
 
 use std::sync::Arc;

@@ -16,6 +16,7 @@ use remote::Remote;
 use super::{Outcome, sync};
 use crate::app::App;
 use crate::error::{Error, Result};
+use crate::flows::receipts;
 
 /// Longest pause after failures.
 const LONGEST: Duration = Duration::from_secs(300);
@@ -110,6 +111,10 @@ fn tell(outcome: &Outcome) {
 async fn look(app: &App, source: &Source, seen: &mut Seen) -> Result<Option<Outcome>> {
     let Some((bytes, now)) = source.read(seen).await? else { return Ok(None) };
     let outcome = sync(app, &bytes).await?;
+    if let Outcome::Moved { .. } = outcome {
+        // What was paid in a block that has left falls back now, not at the next sweep.
+        receipts::settle(app).await?;
+    }
     if outcome != Outcome::Busy {
         // What failed, or what somebody else was at, is read again.
         *seen = now;

@@ -145,7 +145,9 @@ async fn may_prove(app: &App, caller: &Caller, version_id: VersionId) -> Result<
 
 /// The envelope of a proof in whatever form: where it names its block by height or root alone, the best chain of this moment
 /// says which block that is.
-async fn enveloped(app: &App, caller: &Caller, txid: Hash32, raw_tx: &[u8], evidence: Evidence) -> Result<Envelope> {
+pub(super) async fn enveloped(
+    app: &App, caller: &Caller, txid: Hash32, raw_tx: &[u8], evidence: Evidence,
+) -> Result<Envelope> {
     let refused = |cause: IncomingError| not_proven("invalid-merkle-path", &cause.to_string());
     let incoming = match evidence {
         Evidence::Envelope(envelope) => return Ok(envelope),
@@ -165,7 +167,8 @@ async fn enveloped(app: &App, caller: &Caller, txid: Hash32, raw_tx: &[u8], evid
     envelope.ok_or_else(|| not_proven("unknown-block-hash", "the best chain has no such block"))
 }
 
-fn not_proven(reason: &'static str, message: &str) -> Error {
+/// The error of a proof that does not hold.
+pub(super) fn not_proven(reason: &'static str, message: &str) -> Error {
     Error::new(Kind::Conflict, NOT_PROVEN, format!("the proof does not hold: {message}"))
         .hint(reason)
         .detail("reason", reason)

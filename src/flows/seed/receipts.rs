@@ -7,14 +7,15 @@ use super::{
     DAY, SeedPriceRule, SeedReceipt, Shop, at, chain::Mined, manifests::sha256_hex, producers::OVERLAY_PAYOUT,
     rules::unit_price,
 };
+use crate::domain::receipts::split::{self, QuotedOutput, template_hash};
 use crate::domain::spv::{Input, Output, Transaction, decode_hex, sha256d};
 
 /// How long a price holds, seconds: the default of `PRICE_QUOTE_TTL_SEC`.
 const QUOTE_TTL: i64 = 120;
 /// How long a receipt waits for its payment, seconds: the default of `RECEIPT_TTL_SEC`.
 const RECEIPT_TTL: i64 = 1_800;
-/// Percent of a payment that goes to the market: the default of `PAY_SPLITS_JSON`.
-const OVERLAY_PERCENT: i64 = 5;
+/// Billionths of a payment that go to the market: the default of `PAY_SPLITS_JSON`.
+const OVERLAY_SHARE: u32 = 50_000_000;
 
 /// Catalogue entry, quantity, state, day it was quoted on.
 const SALES: [(&str, i32, &str, i64); 13] = [
@@ -59,18 +60,16 @@ fn sale(
     let unit_price_sat = unit_price(rules, &version_id, &producer.producer_id, quantity);
     let amount_sat = unit_price_sat * i64::from(quantity);
 
-    let market_share = amount_sat * OVERLAY_PERCENT / 100;
-    let mut split = [(OVERLAY_PAYOUT, market_share), (producer.payout_script_hex.as_str(), amount_sat - market_share)];
-    split.sort_unstable();
-    let outputs = json!(split.map(|(script, satoshis)| json!({ "scriptHex": script, "satoshis": satoshis })));
-    let payment = payment(&receipt_id, split);
+    let split = split::outputs(amount_sat, Some((OVERLAY_PAYOUT, OVERLAY_SHARE)), &producer.payout_script_hex);
+    let outputs = json!(split);
+    let payment = payment(&receipt_id, &split);
 
     let paid = !matches!(status, "pending" | "expired");
     // A pending receipt of the demo waits for years, or the first sweep would leave none to look at.
     let end = |ttl: i64| -> DateTime<Utc> { if status == "pending" { at(3_650 * DAY) } else { at(asked + ttl) } };
     let created_at = at(asked);
     let receipt = SeedReceipt {
-        quote_template_hash: Some(template_hash(&version_id, amount_sat, split)),
+        quote_template_hash: Some(template_hash(&version_id, amount_sat, &split)),
         quote_expires_at: Some(end(QUOTE_TTL)),
         payment_txid: paid.then(|| payment.txid().to_string()),
         paid_at: paid.then(|| at(asked + 45)),
@@ -97,10 +96,10 @@ fn sale(
 }
 
 /// Pays the outputs exactly, from a coin that is made up.
-fn payment(receipt_id: &str, split: [(&str, i64); 2]) -> Transaction {
-    let output = |(script, satoshis): (&str, i64)| Output {
-        satoshis: satoshis.unsigned_abs(),
-        script: decode_hex(script).expect("the payout scripts are hex constants"),
+fn payment(receipt_id: &str, split: &[QuotedOutput]) -> Transaction {
+    let output = |output: &QuotedOutput| Output {
+        satoshis: output.satoshis.unsigned_abs(),
+        script: decode_hex(&output.script_hex).expect("the payout scripts are hex constants"),
     };
     Transaction {
         version: 1,
@@ -110,7 +109,7 @@ fn payment(receipt_id: &str, split: [(&str, i64); 2]) -> Transaction {
             script: Vec::new(),
             sequence: u32::MAX,
         }],
-        outputs: split.map(output).into(),
+        outputs: split.iter().map(output).collect(),
         lock_time: 0,
     }
 }
@@ -119,12 +118,4 @@ fn payment(receipt_id: &str, split: [(&str, i64); 2]) -> Transaction {
 fn fee(payment: &Transaction) -> i64 {
     let bytes = payment.to_bytes().len() + 107;
     i64::try_from(bytes.div_ceil(2)).unwrap_or(i64::MAX)
-}
-
-/// SHA-256 of the canonical JSON of `{versionId, amountSat, outputs}`. Written out here: the canonical form of a
-/// *manifest* leaves `versionId` out, and two versions of one price would share a hash.
-fn template_hash(version_id: &str, amount_sat: i64, split: [(&str, i64); 2]) -> String {
-    let outputs = split.map(|(script, satoshis)| format!(r#"{{"satoshis":{satoshis},"scriptHex":"{script}"}}"#));
-    let outputs = outputs.join(",");
-    sha256_hex(&format!(r#"{{"amountSat":{amount_sat},"outputs":[{outputs}],"versionId":"{version_id}"}}"#))
 }

@@ -13,6 +13,7 @@ mod inputs;
 mod loaders;
 mod page;
 mod policies;
+mod prices;
 mod producers;
 mod publish;
 mod receipts;
@@ -38,6 +39,7 @@ pub struct Query(
     receipts::ReceiptQuery,
     trust::TrustQuery,
     identity::IdentityQuery,
+    prices::PriceQuery,
 );
 
 /// The root of all mutations.
@@ -47,6 +49,8 @@ pub struct Mutation(
     identity::IdentityMutation,
     policies::PolicyMutation,
     advisories::AdvisoryMutation,
+    prices::PriceMutation,
+    receipts::ReceiptMutation,
 );
 
 /// The schema as it is executed.

@@ -30,7 +30,7 @@ impl Committed {
 
 /// A proof, in one of its forms.
 #[derive(OneofObject)]
-enum ProofInput {
+pub(super) enum ProofInput {
     /// An envelope: transaction, Merkle path and block.
     Envelope(Json),
     /// A BUMP (BRC-74), hex.
@@ -42,7 +42,8 @@ enum ProofInput {
 }
 
 impl ProofInput {
-    fn read(self) -> Result<Evidence, Error> {
+    /// The proof as it is checked.
+    pub(super) fn read(self) -> Result<Evidence, Error> {
         let refused = |cause: &dyn std::fmt::Display| Error::invalid(format!("`proof`: {cause}")).hint("proof");
         let json = |value: Json| value.0.into_json().map_err(Error::internal);
         Ok(match self {

@@ -3,18 +3,21 @@
 use std::sync::Arc;
 
 use async_graphql::connection::{Connection, EmptyFields};
-use async_graphql::{Context, Enum, ID, Object};
+use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 use overlay_entity::ids::VersionId;
 
 use super::assets::AssetNode;
-use super::error::{Nullable, nullable};
+use super::error::{Nullable, graphql, nullable};
 use super::loaders::Loaders;
 use super::page::{Arguments, connection};
-use super::relay::global_id;
-use super::scalars::Satoshis;
+use super::publish::{Committed, ProofInput};
+use super::relay::{global_id, identifier};
+use super::scalars::{Hex32, Satoshis};
+use crate::domain::hex::decode_hex;
 use crate::domain::receipts::{NEWEST, Receipt, Status};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::flows::receipts::{self, FEE_RATE_HINT, Quote};
 
 /// Where a receipt stands.
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
@@ -110,9 +113,182 @@ impl ReceiptQuery {
     async fn receipt(&self, ctx: &Context<'_>, receipt_id: String) -> Nullable<ReceiptNode> {
         let loaders = ctx.data_unchecked::<Loaders>();
         let outcome = async {
-            let id = super::relay::identifier(receipt_id, "receiptId")?;
+            let id = identifier(receipt_id, "receiptId")?;
             Ok(loaders.receipt(id).await?.map(ReceiptNode))
         };
         nullable(outcome.await)
+    }
+}
+
+/// An output that a payment must have.
+#[derive(SimpleObject)]
+struct PaymentOutput {
+    /// Output script, lower-case hex.
+    script_hex: String,
+    /// What it holds.
+    amount: Satoshis,
+}
+
+/// What pays a receipt.
+struct QuoteObject(Quote);
+
+#[Object(name = "PaymentQuote")]
+impl QuoteObject {
+    /// The receipt it pays.
+    async fn receipt(&self) -> ReceiptNode {
+        ReceiptNode(Arc::new(self.0.receipt.clone()))
+    }
+
+    /// The outputs that the payment must have, by script and amount.
+    async fn outputs(&self) -> Vec<PaymentOutput> {
+        let outputs = self.0.outputs.iter();
+        outputs.map(|o| PaymentOutput { script_hex: o.script_hex.clone(), amount: Satoshis(o.satoshis) }).collect()
+    }
+
+    /// SHA-256 of the canonical JSON of `{versionId, amountSat, outputs}`.
+    async fn template_hash(&self) -> &str {
+        &self.0.template_hash
+    }
+
+    /// What a transaction costs to be mined, satoshis a byte, as a hint.
+    async fn fee_rate_hint(&self) -> f64 {
+        FEE_RATE_HINT
+    }
+
+    /// Until when the payment may be submitted.
+    async fn expires_at(&self) -> DateTime<Utc> {
+        self.0.expires_at
+    }
+}
+
+/// What is to be bought. With the header `Idempotency-Key`, the same again answers the receipt that there is.
+#[derive(InputObject)]
+struct CreateReceiptInput {
+    /// The version.
+    version_id: Hex32,
+    /// Units.
+    #[graphql(default = 1)]
+    quantity: i32,
+}
+
+/// A receipt to be quoted.
+#[derive(InputObject)]
+struct QuotePaymentInput {
+    /// The receipt.
+    receipt_id: String,
+}
+
+/// The transaction that pays a receipt.
+#[derive(InputObject)]
+struct SubmitPaymentInput {
+    /// The receipt.
+    receipt_id: String,
+    /// The transaction, hex.
+    raw_tx: String,
+}
+
+/// What proves that a receipt's payment is in a block.
+#[derive(InputObject)]
+struct AttachPaymentProofInput {
+    /// The receipt.
+    receipt_id: String,
+    /// The proof.
+    proof: ProofInput,
+}
+
+/// The receipt that was made.
+#[derive(SimpleObject)]
+struct CreateReceiptPayload {
+    /// The receipt.
+    receipt: ReceiptNode,
+}
+
+/// The quote.
+#[derive(SimpleObject)]
+struct QuotePaymentPayload {
+    /// What pays the receipt.
+    quote: QuoteObject,
+}
+
+/// The receipt as it stands.
+#[derive(SimpleObject)]
+struct SubmitPaymentPayload {
+    /// The receipt.
+    receipt: ReceiptNode,
+}
+
+/// The receipt as it stands.
+#[derive(SimpleObject)]
+struct AttachPaymentProofPayload {
+    /// The receipt.
+    receipt: ReceiptNode,
+}
+
+#[derive(Default)]
+pub(super) struct ReceiptMutation;
+
+#[Object]
+impl ReceiptMutation {
+    /// Asks for a receipt, at the price of now.
+    #[graphql(complexity = "500 + child_complexity")]
+    async fn create_receipt(
+        &self, ctx: &Context<'_>, input: CreateReceiptInput,
+    ) -> async_graphql::Result<CreateReceiptPayload> {
+        let loaders = ctx.data_unchecked::<Loaders>();
+        let CreateReceiptInput { version_id, quantity } = input;
+        let made = receipts::create(&loaders.app, &loaders.caller, version_id.0, quantity, Utc::now()).await;
+        let (sale, token) = made.map_err(|error| graphql(&error))?;
+        ctx.data_unchecked::<Arc<Committed>>().note(token);
+        Ok(CreateReceiptPayload { receipt: ReceiptNode(Arc::new(sale.receipt)) })
+    }
+
+    /// Quotes a receipt: the outputs that pay it. The same again until it runs out.
+    #[graphql(complexity = "500 + child_complexity")]
+    async fn quote_payment(
+        &self, ctx: &Context<'_>, input: QuotePaymentInput,
+    ) -> async_graphql::Result<QuotePaymentPayload> {
+        let loaders = ctx.data_unchecked::<Loaders>();
+        let outcome = async {
+            loaders.caller.may_write()?;
+            let id = identifier(input.receipt_id, "receiptId")?;
+            receipts::quote(&loaders.app, &loaders.caller, &id, Utc::now()).await
+        };
+        let (quote, token) = outcome.await.map_err(|error| graphql(&error))?;
+        ctx.data_unchecked::<Arc<Committed>>().note(token);
+        Ok(QuotePaymentPayload { quote: QuoteObject(quote) })
+    }
+
+    /// Submits the transaction that pays a receipt. The same again changes nothing.
+    #[graphql(complexity = "500 + child_complexity")]
+    async fn submit_payment(
+        &self, ctx: &Context<'_>, input: SubmitPaymentInput,
+    ) -> async_graphql::Result<SubmitPaymentPayload> {
+        let loaders = ctx.data_unchecked::<Loaders>();
+        let outcome = async {
+            loaders.caller.may_write()?;
+            let id = identifier(input.receipt_id, "receiptId")?;
+            let raw =
+                decode_hex(&input.raw_tx).map_err(|cause| Error::invalid(format!("`rawTx`: {cause}")).hint("rawTx"))?;
+            receipts::submit(&loaders.app, &loaders.caller, &id, &raw, Utc::now()).await
+        };
+        let (sale, token) = outcome.await.map_err(|error| graphql(&error))?;
+        ctx.data_unchecked::<Arc<Committed>>().note(token);
+        Ok(SubmitPaymentPayload { receipt: ReceiptNode(Arc::new(sale.receipt)) })
+    }
+
+    /// Puts a proof to a receipt's payment. Proven deep enough, the receipt is confirmed.
+    #[graphql(complexity = "500 + child_complexity")]
+    async fn attach_payment_proof(
+        &self, ctx: &Context<'_>, input: AttachPaymentProofInput,
+    ) -> async_graphql::Result<AttachPaymentProofPayload> {
+        let loaders = ctx.data_unchecked::<Loaders>();
+        let outcome = async {
+            loaders.caller.may_write()?;
+            let id = identifier(input.receipt_id, "receiptId")?;
+            receipts::prove(&loaders.app, &loaders.caller, &id, input.proof.read()?, Utc::now()).await
+        };
+        let (sale, token) = outcome.await.map_err(|error| graphql(&error))?;
+        ctx.data_unchecked::<Arc<Committed>>().note(token);
+        Ok(AttachPaymentProofPayload { receipt: ReceiptNode(Arc::new(sale.receipt)) })
     }
 }

@@ -73,6 +73,7 @@ impl Setup {
             "MAX_STALENESS_MS" => Some(self.settings.get(name).cloned().unwrap_or_else(|| "30000".into())),
             // Tests count statements.
             "AUDIT_EVERY" => Some(self.settings.get(name).cloned().unwrap_or_else(|| "0".into())),
+            "RECEIPT_SWEEP_MS" => Some(self.settings.get(name).cloned().unwrap_or_else(|| "3600000".into())),
             name => self.settings.get(name).cloned(),
         };
         Config::read(&read).unwrap_or_else(|faults| panic!("{faults:?}"))

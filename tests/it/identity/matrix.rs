@@ -43,12 +43,6 @@ async fn prepared(app: &TestApp, cast: &Cast, what: &str, n: usize) -> Option<(M
     let insert_advisory =
         format!("insert into advisories (advisory_id, type, reason) values ('{advisory}', 'WARN', 'r')");
     let known = app.rows("select version_id from assets order by 1 limit 1").await.remove(0);
-    let mutation = |field: &str, input: Value| {
-        let text =
-            format!("mutation M($input: {}Input!) {{ {field}(input: $input) {{ __typename }} }}", capital(field));
-        Some((Method::POST, "/graphql".to_owned(), json!({"query": text, "variables": {"input": input}})))
-    };
-    let route = |method: Method, path: &str, body: Value| Some((method, path.to_owned(), body));
     match what {
         "publishAsset" => mutation(what, json!({"manifest": manifest, "rawTx": raw})),
         "POST /submit" => route(Method::POST, "/submit", json!({"manifest": manifest, "rawTx": raw})),
@@ -106,6 +100,74 @@ async fn prepared(app: &TestApp, cast: &Cast, what: &str, n: usize) -> Option<(M
             "/api/v1/chain/merkleroot/verify",
             json!([{"merkleRoot": "ab".repeat(32), "blockHeight": 1}]),
         ),
+        _ => prepared_trade(app, cast, what, n, &known, json!({"manifest": manifest, "rawTx": raw}), &version).await,
+    }
+}
+
+fn mutation(field: &str, input: Value) -> Option<(Method, String, Value)> {
+    let text = format!("mutation M($input: {}Input!) {{ {field}(input: $input) {{ __typename }} }}", capital(field));
+    Some((Method::POST, "/graphql".to_owned(), json!({"query": text, "variables": {"input": input}})))
+}
+
+fn route(method: Method, path: &str, body: Value) -> Option<(Method, String, Value)> {
+    Some((method, path.to_owned(), body))
+}
+
+/// The same for prices and receipts. `submission` publishes `version` for the owner; `known` is somebody's.
+async fn prepared_trade(
+    app: &TestApp, cast: &Cast, what: &str, n: usize, known: &str, submission: Value, version: &str,
+) -> Option<(Method, String, Value)> {
+    let sql = async |text: String| {
+        app.sql(&text).await;
+        app.caught_up().await;
+    };
+    match what {
+        "setPriceRule" | "POST /price" | "POST /price/rules" | "removePriceRule" | "DELETE /price/rules" => {
+            let answer = cast.owner.request(app, Method::POST, "/submit", &submission).send().await.expect("answer");
+            assert!(answer.status().is_success());
+            sql(format!("insert into price_rules (rule_id, version_id, satoshis) values ('rule-{n}', '{version}', 5)"))
+                .await;
+            match what {
+                "setPriceRule" => mutation(what, json!({"versionId": version, "unitPrice": "7"})),
+                "removePriceRule" => mutation(what, json!({"versionId": version})),
+                "DELETE /price/rules" => {
+                    route(Method::DELETE, &format!("/price/rules?versionId={version}"), Value::Null)
+                }
+                _ => route(Method::POST, &what["POST ".len()..], json!({"versionId": version, "satoshis": 7})),
+            }
+        }
+        "createReceipt" => mutation(what, json!({"versionId": known})),
+        "POST /pay" => route(Method::POST, "/pay", json!({"versionId": known})),
+        "quotePayment" | "POST /payments/quote" | "submitPayment" | "POST /payments/submit" | "attachPaymentProof" => {
+            let id = format!("rcp-{n}");
+            let payment = declaring(&format!("{n:064x}"));
+            let raw = encode_hex(&payment.to_bytes());
+            let (status, txid) = match what {
+                "attachPaymentProof" => ("paid", format!("'{}'", payment.txid())),
+                _ => ("pending", "null".to_owned()),
+            };
+            sql(format!(
+                "insert into receipts (receipt_id, version_id, status, unit_price_sat, amount_sat, quote_template_hash, \
+                     quote_expires_at, payment_txid, payment_raw_tx, expires_at, buyer_key) \
+                 values ('{id}', '{known}', '{status}', 1, 1, '{known}', now() + interval '1 hour', {txid}, '{raw}', \
+                     now() + interval '1 hour', '{}')",
+                cast.owner.key
+            ))
+            .await;
+            match what {
+                "quotePayment" => mutation(what, json!({"receiptId": id})),
+                "POST /payments/quote" => route(Method::POST, "/payments/quote", json!({"receiptId": id})),
+                "submitPayment" => mutation(what, json!({"receiptId": id, "rawTx": raw})),
+                "POST /payments/submit" => {
+                    route(Method::POST, "/payments/submit", json!({"receiptId": id, "rawTx": raw}))
+                }
+                _ => {
+                    let envelope = Chain::of(app).await.proof_of(app, &payment).await;
+                    app.caught_up().await;
+                    mutation(what, json!({"receiptId": id, "proof": {"envelope": envelope}}))
+                }
+            }
+        }
         _ => None,
     }
 }

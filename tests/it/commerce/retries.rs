@@ -1,0 +1,62 @@
+//! Who tries again gets what there is, and nothing twice.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::market;
+use crate::harness::keys::Keys;
+use crate::harness::{TestApp, refused, with_database};
+
+async fn pay(app: &TestApp, keys: &Keys, key: &str, body: &Value) -> reqwest::Response {
+    keys.request(app, Method::POST, "/pay", body).header("idempotency-key", key).send().await.expect("answer")
+}
+
+async fn count(app: &TestApp) -> usize {
+    app.rows("select count(*)::text from receipts").await[0].parse().expect("a number")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_tries_on_two_servers_make_one_receipt() {
+    with_database(async |database| {
+        let servers = [TestApp::start(&market(), database).await, TestApp::start(&market(), database).await];
+        let keys = Keys::of(41);
+        let before = count(&servers[0]).await;
+        let version = servers[0].rows("select version_id from assets order by 1 limit 1").await.remove(0);
+        let body = json!({"versionId": version, "quantity": 2});
+        let mut told = BTreeSet::new();
+        for _ in 0..20 {
+            for answer in join_all((0..50).map(|n| pay(&servers[n % 2], &keys, "buy-1", &body))).await {
+                assert_eq!(answer.status(), StatusCode::OK);
+                told.insert(answer.text().await.expect("text"));
+            }
+        }
+        assert_eq!((told.len(), count(&servers[0]).await), (1, before + 1), "{told:?}");
+
+        // Another purchase under the same key is a mistake; the same key of somebody else is another key.
+        let other = json!({"versionId": version, "quantity": 3});
+        let answer = pay(&servers[0], &keys, "buy-1", &other).await;
+        let told = refused(answer, StatusCode::BAD_REQUEST).await;
+        assert_eq!(told, ("idempotency-key-reused".to_owned(), Some("Idempotency-Key".to_owned())));
+        let stranger = Keys::of(42);
+        assert_eq!(pay(&servers[0], &stranger, "buy-1", &other).await.status(), StatusCode::OK);
+        // Without a key each is a purchase of its own.
+        for _ in 0..2 {
+            let answer = keys.request(&servers[1], Method::POST, "/pay", &body).send().await.expect("answer");
+            assert_eq!(answer.status(), StatusCode::OK);
+        }
+        assert_eq!(count(&servers[0]).await, before + 4);
+        for key in ["", "a b\u{7f}", &"k".repeat(201)] {
+            let request = keys.request(&servers[0], Method::POST, "/pay", &body);
+            let Ok(value) = reqwest::header::HeaderValue::from_bytes(key.as_bytes()) else { continue };
+            let answer = request.header("idempotency-key", value).send().await.expect("answer");
+            assert_eq!(refused(answer, StatusCode::BAD_REQUEST).await.0, "bad-request", "{key:?}");
+        }
+        for server in servers {
+            server.stop().await;
+        }
+    })
+    .await;
+}
