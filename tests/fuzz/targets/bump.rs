@@ -3,7 +3,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use overlay::domain::spv::{Bump, BumpError, Hash32, encode_hex, merkle_path, merkle_root, root_from_path};
+use overlay::domain::spv::{
+    Bump, BumpError, Hash32, MerkleError, encode_hex, merkle_path, merkle_root, root_from_path,
+};
 use overlay_fuzz::{bounded, permuted};
 
 /// Leaves whose paths are looked at: each look costs as much as the BUMP is wide.
@@ -58,7 +60,15 @@ fn climbs(bump: &Bump) {
         let alone = Bump::from_path(bump.block_height(), leaf, &path).expect("the path of a leaf is one of a BUMP");
         assert_eq!((alone.root(), alone.path_of(&leaf)), (bump.root(), Ok(path)));
     }
-    let merged = Bump::merge(vec![bump.clone(), bump.clone()]).expect("a BUMP is of one block with itself");
+    let merged = match Bump::merge(vec![bump.clone(), bump.clone()]) {
+        Ok(merged) => merged,
+        // A last leaf that is spelt out twice, and only the second time marked, is read but has no place in a merge.
+        Err(error) => {
+            assert_eq!(error, BumpError::Merkle(MerkleError::SelfPaired));
+            let twice = |txid| bump.leaves().filter(|leaf| *leaf == txid).count() > 1;
+            return assert!(bump.txids().any(twice));
+        }
+    };
     assert_eq!((merged.root(), merged.block_height()), (bump.root(), bump.block_height()));
     assert!(bump.txids().all(|txid| merged.txids().any(|found| found == txid)));
     assert_eq!(Bump::merge(vec![merged.clone()]), Ok(merged));
