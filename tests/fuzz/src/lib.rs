@@ -69,3 +69,15 @@ pub fn permuted(one: &[u8], other: &[u8]) -> bool {
     };
     count(one) == count(other)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_is_seen_even_when_it_is_given_back() {
+        let grow = |bytes: usize| bounded(&[0; 16], 64, || drop(std::hint::black_box(vec![1u8; bytes])));
+        grow(16 * 64);
+        assert!(std::panic::catch_unwind(|| grow(16 * 64 + 2 * SLACK)).is_err());
+    }
+}
