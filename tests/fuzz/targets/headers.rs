@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 /// The least work there is: every second hash has it.
 const LEAST_WORK: u32 = 0x207f_ffff;
 /// Headers of a made-up chain.
-const MOST_MADE: usize = 24;
+const MOST_MADE: usize = 12;
 
 fuzz_target!(|data: &[u8]| {
     read(data);
@@ -20,7 +20,9 @@ fuzz_target!(|data: &[u8]| {
 
 fn read(data: &[u8]) {
     let anchored = bounded(data, 4, || anchor(data));
-    for height in [None, Some(0), Some(800_000), Some(u32::MAX)] {
+    // To JSON it is all one.
+    let heights = if anchored == Ok(None) { &[None][..] } else { &[None, Some(0), Some(800_000), Some(u32::MAX)] };
+    for &height in heights {
         // A flattened member is read into a buffer first, and a map keeps twice the room it needs.
         let chain = match bounded(data, 128, || best_chain(data, height)) {
             Ok(chain) => chain,
