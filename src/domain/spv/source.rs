@@ -137,7 +137,10 @@ pub fn best_chain(bytes: &[u8], anchored: Option<u32>) -> Result<Vec<SourceBlock
     match anchor(bytes)? {
         None => json(bytes),
         Some(Hash32::ZERO) => raw(bytes, 0),
-        Some(prev) => raw(bytes, anchored.ok_or(SourceError::Unanchored(prev))?.saturating_add(1)),
+        Some(prev) => {
+            let below = anchored.ok_or(SourceError::Unanchored(prev))?;
+            raw(bytes, below.checked_add(1).ok_or(SourceError::TooMany)?)
+        }
     }
 }
 
@@ -247,6 +250,10 @@ mod tests {
         assert_eq!(read(&listed(&chain[700..])), Ok(plain(&chain[700..])));
         assert_eq!(best_chain(&RAW[80 * 700..], None), Err(SourceError::Unanchored(chain[699].hash)));
         assert_eq!(best_chain(&RAW[80 * 700..], Some(chain[699].height)), Ok(chain[700..].to_vec()));
+        // No height is above the highest there can be.
+        let one = &RAW[80 * 700..80 * 701];
+        assert_eq!(best_chain(one, Some(u32::MAX - 1)).map(|chain| chain[0].height), Ok(u32::MAX));
+        assert_eq!(best_chain(one, Some(u32::MAX)), Err(SourceError::TooMany));
     }
 
     #[test]

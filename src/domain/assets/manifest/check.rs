@@ -64,6 +64,9 @@ const TOP: [&str; 9] =
 
 const CLASSIFICATIONS: [&str; 4] = ["public", "internal", "restricted", "clinical-research"];
 
+/// Most bytes of a content. A number above it may round in the canonical manifest, so that two sizes have one identity.
+const MAX_SIZE: i64 = (1 << 53) - 1;
+
 /// Most parents of one version.
 const MAX_PARENTS: usize = 10_000;
 
@@ -166,9 +169,9 @@ impl Reader {
     fn size(&mut self, content: &Map<String, Value>) -> Option<i64> {
         match content.get("sizeBytes") {
             None | Some(Value::Null) => None,
-            Some(value) => match whole(value).filter(|n| *n >= 0) {
+            Some(value) => match whole(value).filter(|n| (0..=MAX_SIZE).contains(n)) {
                 Some(bytes) => Some(bytes),
-                None => self.fault("/content/sizeBytes", "must be a whole number of bytes, 0 or more"),
+                None => self.fault("/content/sizeBytes", "must be a whole number of bytes, 0 to 9007199254740991"),
             },
         }
     }
@@ -278,9 +281,7 @@ fn is_identity_key(text: &str) -> bool {
 
 /// A whole number, however it is written: `5.0` is one to JSON Schema and to the canonical form.
 fn whole(value: &Value) -> Option<i64> {
-    // The largest whole number below which doubles tell all whole numbers apart.
-    const EXACT: f64 = 9_007_199_254_740_991.0;
-    let written = || value.as_f64().filter(|n| n.fract() == 0.0 && n.abs() <= EXACT);
+    let written = || value.as_f64().filter(|n| n.fract() == 0.0 && n.abs() <= MAX_SIZE as f64);
     value.as_i64().or_else(|| written().map(|n| n as i64))
 }
 
@@ -318,6 +319,21 @@ mod tests {
         assert_eq!(check(&named).expect("names itself").version_id, published.version_id);
         named["versionId"] = json!("d".repeat(64));
         assert_eq!(check(&named).expect_err("another")[0].pointer, "/versionId");
+    }
+
+    #[test]
+    fn sizes_are_those_that_the_identity_tells_apart() {
+        let sized = |size: i64| {
+            let mut manifest = good();
+            manifest["content"]["sizeBytes"] = json!(size);
+            check(&manifest)
+        };
+        assert_eq!(sized(MAX_SIZE).expect("the greatest").size_bytes, Some(MAX_SIZE));
+        assert_eq!(sized(0).expect("the least").size_bytes, Some(0));
+        // 2^53 and the next are one number to the canonical manifest.
+        for size in [MAX_SIZE + 1, MAX_SIZE + 2, i64::MAX, -1] {
+            assert_eq!(sized(size).expect_err("beyond")[0].pointer, "/content/sizeBytes");
+        }
     }
 
     #[test]

@@ -124,6 +124,13 @@ fn single_transaction_block_has_a_lone_leaf() {
 }
 
 #[test]
+fn nodes_without_a_transaction_are_no_bump() {
+    let bytes = [&[1, 2, 0, 2, 0, 0][..], &[7; 32], &[1, 0], &[8; 32]].concat();
+    assert_eq!(Bump::parse(&bytes), Err(BumpError::NeedlessNode { level: 1, offset: 0 }));
+    assert_eq!(Bump::parse_prefix(&bytes), Err(MerkleError::NoLeaf.into()));
+}
+
+#[test]
 fn whole_block_in_one_level() {
     for count in 3..=20 {
         let txids = txids(count);
