@@ -34,6 +34,8 @@ pub struct Served {
     pub schema: graphql::Schema,
     /// Parsed documents, kept.
     pub documents: graphql::Documents,
+    /// Documents that clients name by their hash.
+    pub persisted: graphql::Persisted,
     /// Finished answers, kept.
     pub answers: Answers,
     /// Settings of the listener.
@@ -54,6 +56,7 @@ impl Served {
         let metrics = crate::telemetry::metrics()?;
         let (clock, redis) = (app.cache.clock().clone(), app.cache.redis().cloned());
         Ok(Self {
+            persisted: graphql::Persisted::new(redis.clone()),
             answers: Answers::new(clock, redis, config.response_memory_bytes),
             app,
             schema: graphql::schema(),

@@ -6,5 +6,6 @@ mod hostile;
 mod lookups;
 mod nested;
 mod paging;
+mod persisted;
 mod plans;
 mod wire;

@@ -12,6 +12,7 @@ mod identity;
 mod inputs;
 mod loaders;
 mod page;
+mod persisted;
 mod policies;
 mod prices;
 mod producers;
@@ -27,6 +28,7 @@ mod weigh;
 use async_graphql::{EmptySubscription, MergedObject};
 
 pub use documents::Documents;
+pub use persisted::Persisted;
 pub(super) use serve::routes;
 
 /// The root of all queries.

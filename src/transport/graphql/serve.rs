@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 
 use super::documents::Refusal;
 use super::loaders::Loaders;
+use super::persisted;
 use super::publish::Committed;
 use crate::coherence::Consistency;
 use crate::domain::caller::Caller;
@@ -110,11 +111,21 @@ async fn run(served: &Served, caller: Caller, parameters: Parameters, media: Med
         Err(error) if error.kind() == Kind::Invalid => return media.bad(error.message()),
         Err(error) => return crate::transport::rest::error::answer(&error),
     };
-    let Some(query) = query.filter(|q| !q.is_empty()) else {
-        return media.bad("`query` must be a text that holds a GraphQL document");
+    if !matches!(extensions, None | Some(serde_json::Value::Null | serde_json::Value::Object(_))) {
+        return media.bad("`extensions` must be a JSON object");
+    }
+    let persisted::Asked { query, keep_as } = match served.persisted.asked(query, extensions.as_ref()).await {
+        Ok(asked) => asked,
+        Err(persisted::Refusal::Bad(why)) => return media.bad(why),
+        Err(persisted::Refusal::NotFound) => return media.not_persisted(),
     };
     let document = match served.documents.get(&query) {
-        Ok(document) => Some(document),
+        Ok(document) => {
+            if let Some(hash) = keep_as {
+                served.persisted.keep(hash, &query).await;
+            }
+            Some(document)
+        }
         Err(Refusal::Unparsed) => None,
         Err(Refusal::Beyond(why)) => return media.bad(&why),
     };
@@ -123,9 +134,6 @@ async fn run(served: &Served, caller: Caller, parameters: Parameters, media: Med
         Some(value @ serde_json::Value::Object(_)) => async_graphql::Variables::from_json(value),
         Some(_) => return media.bad("`variables` must be a JSON object"),
     };
-    if !matches!(extensions, None | Some(serde_json::Value::Null | serde_json::Value::Object(_))) {
-        return media.bad("`extensions` must be a JSON object");
-    }
     let operation_name = operation_name.filter(|name| !name.is_empty());
     let writes = document.as_ref().is_some_and(|known| known.writes(operation_name.as_deref()));
     if writes && via == Via::QueryString {
@@ -286,6 +294,12 @@ impl Media {
 
     fn bad(self, message: &str) -> Response {
         self.refuse(StatusCode::BAD_REQUEST, "BAD_REQUEST", message)
+    }
+
+    /// A hash that no document is known of. Apollo's clients look for these words.
+    fn not_persisted(self) -> Response {
+        let status = if matches!(self, Self::Graphql) { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+        self.refuse(status, "PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound")
     }
 
     /// A request that is not one: told in GraphQL's own form.
