@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -17,9 +18,11 @@ use crate::flows::headers;
 
 mod parse;
 mod redis;
+mod safelist;
 mod settings;
 
 use parse::Reader;
+pub use safelist::{Safelist, SafelistMode};
 pub use settings::{SETTINGS, Setting};
 
 /// A fault in the settings.
@@ -52,6 +55,8 @@ pub struct Http {
     pub audit_every: u64,
     /// Freshness of a request that does not say.
     pub consistency: Consistency,
+    /// GraphQL documents that may be executed.
+    pub safelist: Arc<Safelist>,
 }
 
 /// Settings of trust and trade: read by the rooms they belong to.
@@ -251,6 +256,7 @@ fn http(r: &mut Reader<'_>) -> Http {
             "strong" => Consistency::Strong,
             _ => Consistency::Bounded,
         },
+        safelist: Arc::new(safelist::safelist(r)),
     }
 }
 

@@ -96,6 +96,13 @@ pub const SETTINGS: &[Setting] = &[
         "100 to 3600000",
         "how long a connection may lie still; longer than at a load balancer in front, so that it is the one to close",
     ),
+    setting("SAFELIST_FILE", "", "a file of JSON", "GraphQL documents that front ends were built with"),
+    setting(
+        "SAFELIST_MODE",
+        "off",
+        "off, log or enforce",
+        "whether documents that are not in SAFELIST_FILE are executed, executed and logged, or refused",
+    ),
     setting("CORS_ORIGINS", "*", "* or origins separated by commas", "browser origins that may read"),
     setting("BUNDLE_MAX_DEPTH", "8", "0 to 64", "deepest ancestry that is walked"),
     setting("POLICY_MIN_CONFS", "1", "0 to 1000000", "confirmations a proof needs"),

@@ -56,7 +56,7 @@ impl Served {
         let metrics = crate::telemetry::metrics()?;
         let (clock, redis) = (app.cache.clock().clone(), app.cache.redis().cloned());
         Ok(Self {
-            persisted: graphql::Persisted::new(redis.clone()),
+            persisted: graphql::Persisted::new(redis.clone(), config.http.safelist.clone()),
             answers: Answers::new(clock, redis, config.response_memory_bytes),
             app,
             schema: graphql::schema(),
@@ -70,7 +70,8 @@ impl Served {
 
 /// The version, and the settings that show in answers.
 fn settings(config: &Config) -> u64 {
-    let shown = (env!("CARGO_PKG_VERSION"), &config.http.cors_origins, &config.market.terms);
+    let Http { cors_origins, safelist, .. } = &config.http;
+    let shown = (env!("CARGO_PKG_VERSION"), cors_origins, safelist, &config.market.terms);
     xxhash_rust::xxh3::xxh3_64(format!("{shown:?}").as_bytes())
 }
 

@@ -26,11 +26,19 @@ impl Sweeper {
     /// Begins to sweep, once in every `pause`.
     pub fn start(app: App, pause: Duration) -> Self {
         Self(tokio::spawn(async move {
+            let mut is_failing = false;
             loop {
                 tokio::time::sleep(pause).await;
-                if let Err(error) = settle(&app).await {
-                    tracing::warn!(%error, "receipts could not be settled; the next sweep tries again");
+                let outcome = settle(&app).await;
+                // Once for each outage.
+                match &outcome {
+                    Err(error) if !is_failing => {
+                        tracing::warn!(%error, "receipts cannot be settled; every sweep tries again");
+                    }
+                    Ok(_) if is_failing => tracing::info!("receipts are settled again"),
+                    _ => {}
                 }
+                is_failing = outcome.is_err();
             }
         }))
     }

@@ -1,4 +1,5 @@
-//! Automatic persisted queries, Apollo's protocol: a client that has sent a document once sends its SHA-256 from then on.
+//! Documents that are named and not said: those of the safelist, and automatic persisted queries, Apollo's protocol: a client that
+//! has sent a document once sends its SHA-256 from then on.
 //!
 //! `extensions.persistedQuery` is `{"version": 1, "sha256Hash": <64 hex digits>}`. Documents are kept in memory, and in Redis for the
 //! other processes: both may forget one, and the client then sends it again. A document is what its hash says, wherever it comes
@@ -11,6 +12,7 @@ use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 
 use crate::cache::Redis;
+use crate::config::{Safelist, SafelistMode};
 use crate::domain::hex::encode_hex;
 
 /// Bytes of memory for documents, roughly.
@@ -36,6 +38,17 @@ impl Weighter<String, Arc<str>> for Bytes {
 pub struct Persisted {
     memory: Arc<Cache<String, Arc<str>, Bytes>>,
     redis: Option<Redis>,
+    safelist: Arc<Safelist>,
+}
+
+/// How a request says which document it means.
+pub(super) struct Named<'a> {
+    /// The document itself.
+    pub(super) query: Option<String>,
+    /// Its identifier on the safelist.
+    pub(super) document_id: Option<String>,
+    /// Where its hash is.
+    pub(super) extensions: Option<&'a serde_json::Value>,
 }
 
 /// What a request asks to be executed.
@@ -50,21 +63,47 @@ pub(super) struct Asked {
 pub(super) enum Refusal {
     /// None of that hash is known: the client sends it again in full.
     NotFound,
+    /// It is not on the safelist.
+    Untrusted,
     /// The request is wrong.
     Bad(&'static str),
 }
 
 impl Persisted {
     /// Nothing is kept yet. Documents are shared with other processes by `redis`.
-    pub fn new(redis: Option<Redis>) -> Self {
-        Self { memory: Arc::new(Cache::with_weighter(1_000, MEMORY, Bytes)), redis }
+    pub fn new(redis: Option<Redis>, safelist: Arc<Safelist>) -> Self {
+        Self { memory: Arc::new(Cache::with_weighter(1_000, MEMORY, Bytes)), redis, safelist }
     }
 
-    /// The document that a request names, or brings along.
-    pub(super) async fn asked(
-        &self, query: Option<String>, extensions: Option<&serde_json::Value>,
-    ) -> Result<Asked, Refusal> {
+    /// The document that a request means, if it may be executed.
+    pub(super) async fn asked(&self, named: Named<'_>) -> Result<Asked, Refusal> {
+        let asked = self.meant(named).await?;
+        match self.safelist.mode {
+            SafelistMode::Off => {}
+            _ if self.safelist.has(&asked.query) => {}
+            SafelistMode::Log => {
+                metrics::counter!("overlay_untrusted_documents_total", "outcome" => "executed").increment(1);
+                let sha256 = encode_hex(&Sha256::digest(&asked.query));
+                tracing::warn!(sha256, bytes = asked.query.len(), "a document that is not on the safelist");
+            }
+            SafelistMode::Enforce => {
+                metrics::counter!("overlay_untrusted_documents_total", "outcome" => "refused").increment(1);
+                return Err(Refusal::Untrusted);
+            }
+        }
+        Ok(asked)
+    }
+
+    async fn meant(&self, Named { query, document_id, extensions }: Named<'_>) -> Result<Asked, Refusal> {
         let query = query.filter(|query| !query.is_empty());
+        if let Some(id) = document_id.filter(|id| !id.is_empty()) {
+            if query.is_some() {
+                return Err(Refusal::Bad("`query` and `documentId` exclude each other"));
+            }
+            let listed =
+                self.safelist.get(&id).ok_or(Refusal::Bad("`documentId` names no document of the safelist"))?;
+            return Ok(Asked { query: listed.to_string(), keep_as: None });
+        }
         let Some(persisted) = extensions.and_then(|e| e.get("persistedQuery")).filter(|p| !p.is_null()) else {
             let missing = Refusal::Bad("`query` must be a text that holds a GraphQL document");
             return query.map(|query| Asked { query, keep_as: None }).ok_or(missing);
@@ -86,6 +125,9 @@ impl Persisted {
     }
 
     async fn find(&self, hash: &str) -> Option<Arc<str>> {
+        if let Some(listed) = self.safelist.get(hash) {
+            return Some(listed.clone());
+        }
         if let Some(known) = self.memory.get(hash) {
             count("memory");
             return Some(known);

@@ -39,6 +39,7 @@ const GRAPHQL: &str = "application/graphql-response+json";
 #[serde(rename_all = "camelCase")]
 struct Parameters {
     query: Option<String>,
+    document_id: Option<String>,
     operation_name: Option<String>,
     variables: Option<serde_json::Value>,
     extensions: Option<serde_json::Value>,
@@ -88,6 +89,7 @@ async fn by_query_string(
     };
     let parameters = Parameters {
         query: given.remove("query"),
+        document_id: given.remove("documentId"),
         operation_name: given.remove("operationName"),
         variables,
         extensions,
@@ -104,7 +106,7 @@ enum Via {
 }
 
 async fn run(served: &Served, caller: Caller, parameters: Parameters, media: Media, via: Via) -> Response {
-    let Parameters { query, operation_name, variables, extensions } = parameters;
+    let Parameters { query, document_id, operation_name, variables, extensions } = parameters;
     let (demand, caller) = match demanded(served, extensions.as_ref()).await {
         Ok(None) => (Consistency::Bounded, caller),
         Ok(Some(demand)) => (demand, caller.with(demand)),
@@ -114,10 +116,15 @@ async fn run(served: &Served, caller: Caller, parameters: Parameters, media: Med
     if !matches!(extensions, None | Some(serde_json::Value::Null | serde_json::Value::Object(_))) {
         return media.bad("`extensions` must be a JSON object");
     }
-    let persisted::Asked { query, keep_as } = match served.persisted.asked(query, extensions.as_ref()).await {
+    let named = persisted::Named { query, document_id, extensions: extensions.as_ref() };
+    let persisted::Asked { query, keep_as } = match served.persisted.asked(named).await {
         Ok(asked) => asked,
         Err(persisted::Refusal::Bad(why)) => return media.bad(why),
         Err(persisted::Refusal::NotFound) => return media.not_persisted(),
+        Err(persisted::Refusal::Untrusted) => {
+            let message = "the document is not on this server's safelist";
+            return media.refuse(StatusCode::FORBIDDEN, "DOCUMENT_NOT_TRUSTED", message);
+        }
     };
     let document = match served.documents.get(&query) {
         Ok(document) => {

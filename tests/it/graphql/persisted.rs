@@ -137,3 +137,42 @@ async fn another_process_knows_it_from_redis_and_believes_nothing_else_there() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_documents_of_the_safelist_are_executed_where_it_is_enforced() {
+    let path = std::env::temp_dir().join(format!("safelist-{}.json", std::process::id()));
+    let list = json!({"operations": [{"id": "page", "name": "Q", "type": "query", "body": QUERY}]});
+    std::fs::write(&path, list.to_string()).expect("written");
+    let setup =
+        |mode: &str| Setup::seeded().with("SAFELIST_FILE", path.display().to_string()).with("SAFELIST_MODE", mode);
+    const OTHER: &str = "{ producers(first: 1) { nodes { name } } }";
+    with(setup("enforce"), async |app| {
+        let plain = told(app, &json!({"query": QUERY, "variables": {"n": 2}})).await;
+        assert_eq!(plain["data"]["assets"]["nodes"].as_array().map(Vec::len), Some(2));
+        let by_id = json!({"documentId": "page", "variables": {"n": 2}});
+        let by_hash = json!({"extensions": named(&hash(QUERY)), "variables": {"n": 2}});
+        for body in [by_id, by_hash] {
+            assert_eq!(told(app, &body).await, plain, "{body}");
+        }
+        let near = format!("{QUERY} ");
+        let introspection = "{ __schema { types { name } } }";
+        for text in [OTHER, &near, introspection, "{ not a document"] {
+            for body in [json!({"query": text}), json!({"query": text, "extensions": named(&hash(text))})] {
+                let refused = ask(app, &body).await;
+                assert_eq!(refused.status(), StatusCode::FORBIDDEN, "{body}");
+                assert_eq!(code(&refused.json().await.expect("JSON")), "DOCUMENT_NOT_TRUSTED");
+            }
+            assert_eq!(code(&told(app, &json!({"extensions": named(&hash(text))})).await), "PERSISTED_QUERY_NOT_FOUND");
+        }
+        for body in [json!({"documentId": "none"}), json!({"documentId": "page", "query": QUERY})] {
+            assert_eq!(ask(app, &body).await.status(), StatusCode::BAD_REQUEST, "{body}");
+        }
+    })
+    .await;
+    with(setup("log"), async |app| {
+        assert_eq!(code(&told(app, &json!({"query": OTHER})).await), "ok");
+        assert_eq!(code(&told(app, &json!({"documentId": "page"})).await), "ok");
+    })
+    .await;
+    std::fs::remove_file(path).expect("removed");
+}
