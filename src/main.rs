@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -138,18 +139,24 @@ fn main() -> ExitCode {
     }
 }
 
+/// Writes to standard output. Who reads it may have seen enough: that is no fault.
+fn say(text: &str) -> Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(cause) if cause.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::internal(cause)),
+        _ => Ok(()),
+    }
+}
+
 async fn run(command: Option<Command>) -> Result<ExitCode> {
     match command {
-        Some(Command::Schema) => print!("{}", graphql::sdl()),
-        Some(Command::Settings) => SETTINGS.iter().for_each(|s| {
-            println!(
-                "{:24} {:12} {} ({})",
-                s.name,
-                if s.default.is_empty() { "-" } else { s.default },
-                s.about,
-                s.form
-            );
-        }),
+        Some(Command::Schema) => say(&graphql::sdl())?,
+        Some(Command::Settings) => {
+            let line = |s: &overlay::config::Setting| {
+                let default = if s.default.is_empty() { "-" } else { s.default };
+                format!("{:24} {default:12} {} ({})\n", s.name, s.about, s.form)
+            };
+            say(&SETTINGS.iter().map(line).collect::<String>())?;
+        }
         Some(Command::Devstack { root, throw_away, command }) => return devstack(root, throw_away, &command).await,
         other => {
             let Some(config) = settings() else { return Ok(ExitCode::from(2)) };
@@ -258,10 +265,10 @@ async fn migrate(stores: &Stores, step: Migrate) -> Result<()> {
         Migrate::Status => {}
     }
     for migration in Migrator::get_migration_models(db.pool()).await.unwrap_or_default() {
-        println!("applied  {}", migration.version);
+        say(&format!("applied  {}\n", migration.version))?;
     }
     for migration in Migrator::get_pending_migrations(db.pool()).await? {
-        println!("missing  {}", migration.name());
+        say(&format!("missing  {}\n", migration.name()))?;
     }
     db.close().await;
     Ok(())

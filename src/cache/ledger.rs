@@ -37,6 +37,8 @@ pub struct Basis {
     pub moment: Moment,
     /// The union of the parts' tags.
     pub tags: Tags,
+    /// Whether other processes may have it too.
+    pub is_shared: bool,
 }
 
 /// A request's notes about its reads. Shared by everything that works for the request.
@@ -62,6 +64,8 @@ struct Notes {
     is_live: bool,
     /// Something was served that could not be verified.
     is_unverified: bool,
+    /// Something was read that is not shared with other processes.
+    is_private: bool,
 }
 
 impl Default for Ledger {
@@ -73,6 +77,7 @@ impl Default for Ledger {
             moment: None,
             is_live: false,
             is_unverified: false,
+            is_private: false,
         };
         Self { begun: Instant::now(), notes: Mutex::new(notes), load_us: AtomicU32::new(0), is_audit: false }
     }
@@ -118,6 +123,11 @@ impl Ledger {
         notes.is_live = true;
     }
 
+    /// Notes that something was read that is not shared with other processes: nor is what is made of it.
+    pub(super) fn private(&self) {
+        self.notes().is_private = true;
+    }
+
     /// Notes that something was served unverified.
     pub(super) fn unverified(&self) {
         self.live(Outcome::Stale);
@@ -151,7 +161,11 @@ impl Ledger {
         if notes.is_live {
             return None;
         }
-        Some(Basis { moment: notes.moment.unwrap_or(now), tags: Tags::union(&notes.parts) })
+        Some(Basis {
+            moment: notes.moment.unwrap_or(now),
+            tags: Tags::union(&notes.parts),
+            is_shared: !notes.is_private,
+        })
     }
 
     /// Time since the request began.

@@ -47,6 +47,8 @@ pub(super) struct Inner {
     pub(super) outage: Arc<Outage>,
     /// Values that wider queries brought along, and that are written to Redis.
     brought: Quota,
+    /// Whether nothing that is read through it is shared with other processes.
+    is_private: bool,
 }
 
 /// A batch loader: answers one [`Loaded`] for each identifier, in order. No identifier comes twice.
@@ -70,11 +72,13 @@ impl Cache {
                 ttls: config.ttls,
                 outage: Arc::default(),
                 brought: Quota::default(),
+                is_private: false,
             }),
         }
     }
 
-    /// The same cache, as far as it is in process memory: what is read through it is not shared with other processes.
+    /// The same cache, as far as it is in process memory: what is read through it is not shared with other processes, nor are
+    /// finished answers made of it.
     #[must_use]
     pub fn unshared(&self) -> Self {
         let Inner { clock, replicas, memory, flights, ttls, outage, .. } = &*self.inner;
@@ -88,6 +92,7 @@ impl Cache {
                 ttls: ttls.clone(),
                 outage: outage.clone(),
                 brought: Quota::default(),
+                is_private: true,
             }),
         }
     }
@@ -140,6 +145,9 @@ impl Cache {
             return Ok(Vec::new());
         }
         let inner = &self.inner;
+        if inner.is_private {
+            ledger.private();
+        }
         let keys: Vec<Key<V>> = ids.iter().map(key).collect();
         if ledger.is_audit() {
             return inner.uncached(ledger, ids, &keys, load).await;

@@ -202,7 +202,7 @@ impl<A: Answer> Responses<A> {
             stored_ms: now_ms(),
             soft_ms,
         });
-        if let Some(redis) = Redis::connected(self.inner.redis.as_ref()) {
+        if let Some(redis) = Redis::connected(self.inner.redis.as_ref()).filter(|_| basis.is_shared) {
             let key = key(digest);
             let bytes = encode(&key, &kept, basis);
             redis.put(Write { key: key.into(), bytes, ttl_ms: soft_ms });

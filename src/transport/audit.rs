@@ -30,9 +30,10 @@ impl Auditor {
     /// An auditor of one answer in `every`; 0 for none.
     pub(super) fn new(every: u64) -> Self {
         // Told from the start: that nothing was wrong is worth as much as that something was.
-        for name in ["overlay_audit_total", "overlay_audit_wrong_total"] {
-            metrics::counter!(name).increment(0);
+        for outcome in ["same", "wrong", "undecided"] {
+            metrics::counter!("overlay_audit_total", "outcome" => outcome).increment(0);
         }
+        metrics::counter!("overlay_audit_wrong_total").increment(0);
         Self { every, served: AtomicU64::new(0), is_busy: AtomicBool::new(false) }
     }
 

@@ -49,3 +49,41 @@ async fn a_cold_bundle_is_built_once_in_all() {
     })
     .await;
 }
+
+/// Nothing of a bundle is in Redis where bundles are not kept there, finished answers included.
+#[tokio::test(flavor = "multi_thread")]
+async fn bundles_stay_out_of_redis_where_they_are_told_to() {
+    for (is_shared, responses) in [("true", 2), ("false", 1)] {
+        let Some((redis, _folder)) = private_redis().await else { return };
+        with_database(async |database| {
+            let setup = Setup::seeded().redis(redis.url()).with("USE_REDIS_BUNDLES", is_shared);
+            let app = TestApp::start(&setup, database).await;
+            app.settled().await;
+            let known = "select version_id from declarations where envelope is not null order by 1 limit 1";
+            let id = app.rows(known).await.remove(0);
+            for origin in ["miss", "hit"] {
+                let answer = app.get(&format!("/bundle?versionId={id}")).send().await.expect("answer");
+                assert_eq!(answer.headers()["x-cache"], origin);
+            }
+            // Written after whatever of the bundle is: when it is there, so is the rest.
+            app.json("/listings?limit=1&q=marker").await;
+            let client = redis::Client::open(redis.url()).expect("a URL");
+            let mut session = client.get_multiplexed_async_connection().await.expect("Redis answers");
+            let listed = async {
+                loop {
+                    let mut all = redis::cmd("KEYS");
+                    let found: Vec<String> = all.arg("*").query_async(&mut session).await.expect("keys");
+                    let count = |start: &str| found.iter().filter(|key| key.starts_with(start)).count();
+                    if count("cache:listings:") > 0 && count("ol:cache:response:") >= responses {
+                        return (count("bundle:"), count("ol:cache:response:"));
+                    }
+                    tokio::task::yield_now().await;
+                }
+            };
+            let found = tokio::time::timeout(std::time::Duration::from_secs(20), listed).await.expect("written");
+            assert_eq!(found, (usize::from(is_shared == "true"), responses));
+            app.stop().await;
+        })
+        .await;
+    }
+}
