@@ -4,10 +4,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use overlay::cache::{Ledger, Redis, RedisConfig, RedisTls};
+use overlay::domain::hex::encode_hex;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::lock::{Count, composite};
 use super::redis::names;
+use crate::harness::keys::Keys;
 use crate::harness::node::{Node, until, words};
 use crate::harness::{Setup, TestApp, connected, with_database};
 
@@ -142,6 +146,23 @@ async fn the_documented_user_may_do_all_that_is_done_and_nothing_else_is_tried()
         app.app.cache.forget(["cache:bundle:1".into()]);
         until("the composite is deleted", async || server.ask::<u64>("EXISTS cache:bundle:1").await == 0).await;
         assert_eq!(app.json("/health").await["cache"], "redis:ok");
+        // Sessions are opened, used, listed and closed; documents are known by their hash.
+        let keys = Keys::of(5);
+        let opened = keys.graphql(&app, "mutation { openSession { sid session { sessionId } } }", Value::Null).await;
+        let opened = &opened["data"]["openSession"];
+        let sid = opened["sid"].as_str().expect("a session");
+        let seen = app.post("{ viewer { sessions { sessionId } } }", Value::Null).bearer_auth(sid).send().await;
+        let seen: Value = seen.expect("answer").json().await.expect("JSON");
+        assert_eq!(seen["data"]["viewer"]["sessions"], json!([opened["session"]]));
+        const CLOSE: &str = "mutation C($id: String!) { closeSession(input: {sessionId: $id}) { __typename } }";
+        let closed = keys.graphql(&app, CLOSE, json!({"id": opened["session"]["sessionId"]})).await;
+        assert!(closed.get("errors").is_none(), "{closed}");
+        let hash = encode_hex(&Sha256::digest("{ __typename }"));
+        let persisted = json!({"persistedQuery": {"version": 1, "sha256Hash": hash}});
+        let asked = json!({"query": "{ __typename }", "extensions": persisted});
+        let asked = app.http.post(format!("{}/graphql", app.url)).json(&asked).send().await.expect("answer");
+        assert!(asked.status().is_success());
+        assert_eq!(server.ask::<u64>(&format!("EXISTS ol:apq:{hash}")).await, 1);
         // Redis keeps every refusal there.
         let refused: Vec<redis::Value> = server.ask("ACL LOG").await;
         assert!(refused.is_empty(), "{refused:?}");

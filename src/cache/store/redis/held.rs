@@ -28,7 +28,7 @@ impl Redis {
 
     /// Deletes `key`, and waits until it is gone.
     pub async fn release_now(&self, key: &str) -> Option<()> {
-        self.inner.call::<i64>("delete", redis::cmd("DEL").arg(key).take()).await.map(|_| ())
+        self.inner.call::<i64>("delete", redis::cmd("UNLINK").arg(key).take()).await.map(|_| ())
     }
 
     /// Puts `member` on the list `key`.
