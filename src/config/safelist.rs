@@ -7,6 +7,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::parse::Reader;
+use crate::domain::hex::encode_hex;
 
 /// What becomes of a document that is not on the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
@@ -91,7 +92,7 @@ impl Safelist {
 }
 
 fn hash(text: &str) -> String {
-    Sha256::digest(text).iter().fold(String::with_capacity(64), |hex, byte| hex + &format!("{byte:02x}"))
+    encode_hex(&Sha256::digest(text))
 }
 
 pub(super) fn safelist(r: &mut Reader<'_>) -> Safelist {
