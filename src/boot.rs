@@ -169,6 +169,10 @@ impl Server {
     /// Stops listening, lets requests that are under way finish (10 s at most), and closes the pool.
     pub async fn stop(self) {
         drop((self.follower, self.sweeper));
+        // Who is told of changes is sent home: connections that last would keep the server from stopping.
+        if tokio::time::timeout(std::time::Duration::from_secs(3), self.app.feed.changes().end()).await.is_err() {
+            tracing::warn!("some subscribers did not close");
+        }
         let _already_gone = self.stop.send(());
         if tokio::time::timeout(std::time::Duration::from_secs(10), self.done).await.is_err() {
             tracing::warn!("some requests were cut off");

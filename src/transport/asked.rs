@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, Uri, header, request};
 use sha2::{Digest as _, Sha256};
 
 use super::caller;
+use super::graphql::live::events::is_accepted;
 use crate::cache::Digest;
 use crate::coherence::Consistency;
 use crate::config::Http;
@@ -82,6 +83,10 @@ impl<'a> Asked<'a> {
     /// Takes note of a header. `false` says that the request is of the other kind after all.
     pub(super) fn take(&mut self, name: &str, value: &'a [u8]) -> bool {
         let is = |other: &str| name.eq_ignore_ascii_case(other);
+        // A stream of events has no end that could be kept.
+        if is("accept") && is_accepted(value) {
+            return false;
+        }
         if let Some((_, decides)) = DECIDES.iter().find(|(other, _)| is(other)) {
             // Of a header that is sent twice, different readers may take different values.
             return self.headers[*decides as usize].replace(value).is_none();

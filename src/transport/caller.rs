@@ -108,6 +108,16 @@ async fn identified(served: &Served, request: Request, caller: Caller) -> Result
     Ok((Request::from_parts(parts, body), caller))
 }
 
+/// The caller of an operation on a connection that was opened within the session `sid`, or within none.
+pub(super) async fn within(served: &Served, sid: Option<&str>, is_local: bool) -> Caller {
+    let caller = Caller::reading(served.http.consistency);
+    match sid {
+        Some(sid) => caller.known_as(served.app.sessions.resume(sid).await),
+        None if served.http.dev_identity && is_local => caller.known_as(Ok(Identity::Developer)),
+        None => caller,
+    }
+}
+
 async fn whole(body: Body, limit: usize) -> Result<Bytes> {
     axum::body::to_bytes(body, limit).await.map_err(|cause| {
         let message = "the body is larger than BODY_SIZE_LIMIT, or broke off";
@@ -136,7 +146,12 @@ fn signed(headers: &HeaderMap) -> Result<Signed<'_>> {
 fn bearer(headers: &HeaderMap) -> Result<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next().and_then(|value| value.to_str().ok()).filter(|_| values.next().is_none());
-    let (scheme, secret) = value.and_then(|value| value.split_once(' ')).unwrap_or_default();
+    secret(value.unwrap_or_default())
+}
+
+/// The secret in the value of `Authorization`.
+pub(super) fn secret(value: &str) -> Result<&str> {
+    let (scheme, secret) = value.split_once(' ').unwrap_or_default();
     if !scheme.eq_ignore_ascii_case("bearer") {
         let message = "`Authorization` must be `Bearer` and the `sid` that `openSession` gave";
         return Err(Error::new(Kind::Unauthenticated, "session-expired", message).hint("Authorization"));
@@ -146,7 +161,7 @@ fn bearer(headers: &HeaderMap) -> Result<&str> {
 
 /// Whether no page of somebody else's sends the request: a browser names a page's origin, and a developer visits other pages
 /// too, which could send anything to a server on the same machine.
-fn is_local(headers: &HeaderMap) -> bool {
+pub(super) fn is_local(headers: &HeaderMap) -> bool {
     headers.get_all(header::ORIGIN).iter().all(|origin| {
         let origin = origin.to_str().ok().and_then(|origin| Url::parse(origin).ok());
         origin.is_some_and(|origin| match origin.host() {

@@ -2,5 +2,5 @@
 
 mod matrix;
 mod producers;
-mod sessions;
+pub(crate) mod sessions;
 mod signed;

@@ -9,6 +9,7 @@ mod commerce;
 mod graphql;
 mod house;
 mod identity;
+mod live;
 mod races;
 mod rest;
 mod schema;

@@ -8,7 +8,7 @@ use stateright::{Expectation, Model};
 use super::steps::Step;
 use super::world::{Bounds, EVERYTHING, Entry, NOWHERE, PROCESSES, World};
 use crate::coherence::clock::{Clock, Epoch, History};
-use crate::coherence::feed::Polled;
+use crate::coherence::poll::Polled;
 use crate::coherence::{Moment, Tag, Tags};
 
 const WIDE: Bounds = Bounds {

@@ -64,12 +64,19 @@ impl Advisory {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Advisories(pub Vec<Advisory>);
 
+impl Cached for Advisory {
+    const KIND: Kind = Kind::Advisory;
+
+    fn size(&self) -> usize {
+        200 + self.advisory_id.len() + self.reason.len() + self.payload.as_ref().map_or(0, |p| p.text().len())
+    }
+}
+
 impl Cached for Advisories {
     const KIND: Kind = Kind::Advisory;
 
     fn size(&self) -> usize {
-        let payload = |advisory: &Advisory| advisory.payload.as_ref().map_or(0, |p| p.text().len());
-        self.0.iter().map(|a| 200 + a.advisory_id.len() + a.reason.len() + payload(a)).sum()
+        self.0.iter().map(Cached::size).sum()
     }
 }
 
@@ -87,13 +94,29 @@ pub enum Target {
 pub struct AdvisoryRoom {
     cache: Cache,
     by_target: Merge<Target, Advisories>,
+    by_id: Merge<String, Advisory>,
 }
 
 impl AdvisoryRoom {
     /// A room over the database and the cache.
     pub fn new(db: Db, cache: Cache) -> Self {
+        let by_id = Merge::new(db.clone(), |db, ids: Vec<String>| async move { store::by_id(&db, ids).await });
         let by_target = Merge::new(db, |db, targets: Vec<Target>| async move { store::about(&db, &targets).await });
-        Self { cache, by_target }
+        Self { cache, by_target, by_id }
+    }
+
+    /// The advisory of that identifier, if it counts at `now`.
+    ///
+    /// # Errors
+    /// `unavailable` or `timeout` when the database does not answer.
+    pub async fn find(&self, caller: &Caller, id: &str, now: DateTime<Utc>) -> Result<Option<Advisory>> {
+        let key = |id: &String| Key::new(format!("ol:cache:advisory:{}", Params::default().with("id", id).canonical()));
+        let tags = |id: &String| vec![Tag::new(format!("advisory:{id}"))];
+        let found = self.cache.find_many(caller.ledger(), &[id.to_owned()], key, tags, &self.by_id).await?;
+        let found = found.into_iter().flatten().next();
+        // Its end comes with time alone.
+        caller.ledger().live(crate::cache::Outcome::Hit);
+        Ok(found.filter(|advisory| advisory.is_active(now)).map(|advisory| (*advisory).clone()))
     }
 
     /// What is said about each of `targets` and counts at `now`, in order. One statement for those not cached.

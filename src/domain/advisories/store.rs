@@ -1,5 +1,7 @@
 //! The advisories' SQL.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use sea_orm::FromQueryResult;
 
@@ -20,6 +22,19 @@ struct TargetRow {
     expires_at: Option<DateTime<Utc>>,
 }
 
+impl TargetRow {
+    fn advisory(self) -> Result<Advisory> {
+        Ok(Advisory {
+            advisory_id: self.advisory_id,
+            severity: if self.severity == "BLOCK" { Severity::Block } else { Severity::Warn },
+            reason: self.reason,
+            payload: self.payload.as_ref().map(Document::new).transpose()?,
+            created_at: self.created_at,
+            expires_at: self.expires_at,
+        })
+    }
+}
+
 /// What has not expired about versions and producers. A target has at most a thousand that are told.
 const ABOUT: &str = "\
     select t.version_id, t.producer_id, a.advisory_id, a.type as severity, a.reason, a.payload, a.created_at, a.expires_at \
@@ -33,6 +48,15 @@ const ABOUT: &str = "\
     where a.expires_at is null or a.expires_at > now() \
     order by a.created_at, a.advisory_id";
 
+const BY_ID: &str = "\
+    select null as version_id, null as producer_id, advisory_id, type as severity, reason, payload, created_at, expires_at \
+    from public.advisories where advisory_id = any($1::text[])";
+
+pub(super) async fn by_id(db: &Db, ids: Vec<String>) -> Result<HashMap<String, Advisory>> {
+    let rows: Vec<TargetRow> = db.all("advisories.by_id", BY_ID, vec![ids.into()]).await?;
+    rows.into_iter().map(|row| Ok((row.advisory_id.clone(), row.advisory()?))).collect()
+}
+
 pub(super) async fn about(db: &Db, targets: &[Target]) -> Result<ByTarget> {
     let (mut versions, mut producers) = (Vec::new(), Vec::new());
     for target in targets {
@@ -44,19 +68,12 @@ pub(super) async fn about(db: &Db, targets: &[Target]) -> Result<ByTarget> {
     let rows: Vec<TargetRow> = db.all("advisories.about", ABOUT, vec![versions.into(), producers.into()]).await?;
     let mut found = ByTarget::new();
     for row in rows {
-        let target = match (row.version_id, row.producer_id) {
+        let target = match (&row.version_id, &row.producer_id) {
             (Some(id), _) => Target::Version(id.parse().map_err(Error::internal)?),
-            (None, Some(id)) => Target::Producer(id),
+            (None, Some(id)) => Target::Producer(id.clone()),
             (None, None) => return Err(Error::internal("an advisory about nothing")),
         };
-        found.entry(target).or_default().0.push(Advisory {
-            advisory_id: row.advisory_id,
-            severity: if row.severity == "BLOCK" { Severity::Block } else { Severity::Warn },
-            reason: row.reason,
-            payload: row.payload.as_ref().map(Document::new).transpose()?,
-            created_at: row.created_at,
-            expires_at: row.expires_at,
-        });
+        found.entry(target).or_default().0.push(row.advisory()?);
     }
     Ok(found)
 }

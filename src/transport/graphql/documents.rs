@@ -43,11 +43,11 @@ impl Known {
         self.is_proven.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the operation of that name, or the only one, is a mutation.
-    pub(super) fn writes(&self, name: Option<&str>) -> bool {
+    /// Whether the operation of that name, or the only one, is of that type.
+    pub(super) fn is(&self, ty: OperationType, name: Option<&str>) -> bool {
         let is_chosen = |own: Option<&Name>| name.is_none_or(|name| own.is_some_and(|own| own == name));
         let mut operations = self.document.operations.iter();
-        operations.any(|(own, operation)| is_chosen(own) && operation.node.ty == OperationType::Mutation)
+        operations.any(|(own, operation)| is_chosen(own) && operation.node.ty == ty)
     }
 
     /// How to execute it directly.

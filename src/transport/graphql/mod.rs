@@ -7,9 +7,11 @@ mod assets;
 mod direct;
 mod documents;
 mod error;
+mod execute;
 mod guard;
 mod identity;
 mod inputs;
+pub(super) mod live;
 mod loaders;
 mod page;
 mod persisted;
@@ -25,9 +27,10 @@ mod serve;
 mod trust;
 mod weigh;
 
-use async_graphql::{EmptySubscription, MergedObject};
+use async_graphql::MergedObject;
 
 pub use documents::Documents;
+pub use live::Subscription;
 pub use persisted::Persisted;
 pub(super) use serve::routes;
 
@@ -42,6 +45,7 @@ pub struct Query(
     trust::TrustQuery,
     identity::IdentityQuery,
     prices::PriceQuery,
+    live::ChangeQuery,
 );
 
 /// The root of all mutations.
@@ -56,7 +60,7 @@ pub struct Mutation(
 );
 
 /// The schema as it is executed.
-pub type Schema = async_graphql::Schema<Query, Mutation, EmptySubscription>;
+pub type Schema = async_graphql::Schema<Query, Mutation, Subscription>;
 
 /// Deepest nesting of fields.
 const MAX_DEPTH: usize = 15;
@@ -66,7 +70,7 @@ const MAX_COMPLEXITY: usize = 20_000;
 
 /// Builds the schema. It holds no state: what a request needs comes with it.
 pub fn schema() -> Schema {
-    Schema::build(Query::default(), Mutation::default(), EmptySubscription)
+    Schema::build(Query::default(), Mutation::default(), Subscription)
         .limit_depth(MAX_DEPTH)
         .limit_complexity(MAX_COMPLEXITY)
         .limit_directives(20)

@@ -1,49 +1,37 @@
 //! `/graphql` over HTTP: POST with a JSON body, GET with a query string.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use async_graphql::parser::types::{BaseType, OperationDefinition, VariableDefinition};
-use async_graphql::{Name, Positioned, Request, Response as Answer, ServerError, Value};
+use async_graphql::parser::types::OperationType;
+use async_graphql::{Response as Answer, ServerError, Value};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{Extension, RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::value::RawValue;
 
-use super::documents::Refusal;
-use super::loaders::Loaders;
-use super::persisted;
-use super::publish::Committed;
+use super::execute::{self, Executed, Parameters, Refused};
+use super::live;
 use crate::coherence::Consistency;
 use crate::domain::caller::Caller;
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::transport::answer::{Hold, finish};
 use crate::transport::caller::CONSISTENCY;
 use crate::transport::http::{Served, typed};
 
 pub(in crate::transport) fn routes() -> Router<Served> {
     Router::new()
-        .route("/graphql", get(by_query_string).post(by_body))
+        .route("/graphql", get(by_query_string).post(by_body).connect(by_query_string))
         .route("/schema.graphql", get(|| async { typed("text/plain; charset=utf-8", super::sdl()) }))
 }
 
 const JSON: &str = "application/json";
 const GRAPHQL: &str = "application/graphql-response+json";
-
-/// A request's parameters, as the GraphQL-over-HTTP draft names them.
-#[derive(serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Parameters {
-    query: Option<String>,
-    document_id: Option<String>,
-    operation_name: Option<String>,
-    variables: Option<serde_json::Value>,
-    extensions: Option<serde_json::Value>,
-}
 
 async fn by_body(
     State(served): State<Served>, Extension(caller): Extension<Caller>, headers: HeaderMap,
@@ -67,14 +55,18 @@ async fn by_body(
         return media.bad("batches are not supported: send one operation a request");
     }
     match serde_json::from_slice(&body) {
-        Ok(parameters) => run(&served, caller, parameters, media, Via::Body).await,
+        Ok(parameters) => run(&served, caller, &headers, parameters, media, Via::Body).await,
         Err(fault) => media.bad(&format!("the body is not a GraphQL request: {fault}")),
     }
 }
 
 async fn by_query_string(
     State(served): State<Served>, Extension(caller): Extension<Caller>, headers: HeaderMap, RawQuery(query): RawQuery,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
+    if let Ok(upgrade) = upgrade {
+        return live::socket::answer(served, &headers, upgrade);
+    }
     let media = Media::accepted(&headers);
     let query = query.unwrap_or_default();
     let mut given: HashMap<_, _> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
@@ -94,7 +86,7 @@ async fn by_query_string(
         variables,
         extensions,
     };
-    run(&served, caller, parameters, media, Via::QueryString).await
+    run(&served, caller, &headers, parameters, media, Via::QueryString).await
 }
 
 /// How a request came.
@@ -105,140 +97,53 @@ enum Via {
     QueryString,
 }
 
-async fn run(served: &Served, caller: Caller, parameters: Parameters, media: Media, via: Via) -> Response {
-    let Parameters { query, document_id, operation_name, variables, extensions } = parameters;
-    let (demand, caller) = match demanded(served, extensions.as_ref()).await {
-        Ok(None) => (Consistency::Bounded, caller),
-        Ok(Some(demand)) => (demand, caller.with(demand)),
-        Err(error) if error.kind() == Kind::Invalid => return media.bad(error.message()),
-        Err(error) => return crate::transport::rest::error::answer(&error),
+async fn run(
+    served: &Served, caller: Caller, headers: &HeaderMap, parameters: Parameters, media: Media, via: Via,
+) -> Response {
+    let prepared = match execute::prepare(served, caller, parameters).await {
+        Ok(prepared) => prepared,
+        Err(refused) => return media.refused(&refused),
     };
-    if !matches!(extensions, None | Some(serde_json::Value::Null | serde_json::Value::Object(_))) {
-        return media.bad("`extensions` must be a JSON object");
+    if media == Media::Events {
+        return live::events::answer(served, prepared, headers, via == Via::QueryString).await;
     }
-    let named = persisted::Named { query, document_id, extensions: extensions.as_ref() };
-    let persisted::Asked { query, keep_as } = match served.persisted.asked(named).await {
-        Ok(asked) => asked,
-        Err(persisted::Refusal::Bad(why)) => return media.bad(why),
-        Err(persisted::Refusal::NotFound) => return media.not_persisted(),
-        Err(persisted::Refusal::Untrusted) => {
-            let message = "the document is not on this server's safelist";
-            return media.refuse(StatusCode::FORBIDDEN, "DOCUMENT_NOT_TRUSTED", message);
-        }
-    };
-    let document = match served.documents.get(&query) {
-        Ok(document) => {
-            if let Some(hash) = keep_as {
-                served.persisted.keep(hash, &query).await;
-            }
-            Some(document)
-        }
-        Err(Refusal::Unparsed) => None,
-        Err(Refusal::Beyond(why)) => return media.bad(&why),
-    };
-    let variables = match variables {
-        None | Some(serde_json::Value::Null) => async_graphql::Variables::default(),
-        Some(value @ serde_json::Value::Object(_)) => async_graphql::Variables::from_json(value),
-        Some(_) => return media.bad("`variables` must be a JSON object"),
-    };
-    let operation_name = operation_name.filter(|name| !name.is_empty());
-    let writes = document.as_ref().is_some_and(|known| known.writes(operation_name.as_deref()));
-    if writes && via == Via::QueryString {
+    if prepared.is(OperationType::Mutation) && via == Via::QueryString {
         let message = "a mutation must be sent with POST";
         let mut refused = media.refuse(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", message);
         refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
         return refused;
     }
-    if let Some(plan) = document.as_ref().and_then(|document| document.plan())
-        && let Some(data) = plan.execute(operation_name.as_deref(), &served.app, &caller, &variables).await
-    {
-        metrics::counter!("overlay_graphql_executions_total", "by" => "plan").increment(1);
-        return media.data(&data, caller, demand);
+    if prepared.is(OperationType::Subscription) {
+        let message =
+            "a subscription needs `Accept: text/event-stream`, or a WebSocket of the protocol graphql-transport-ws";
+        // Like what validation refuses.
+        let status = if media == Media::Graphql { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+        return media.refuse(status, "BAD_REQUEST", message);
     }
-    metrics::counter!("overlay_graphql_executions_total", "by" => "general").increment(1);
-    let loaders = Loaders::new(served.app.clone(), caller.clone());
-    let committed = Arc::new(Committed::default());
-    let mut request = Request::new(query).variables(variables).data(loaders).data(committed.clone());
-    if let Some(name) = operation_name {
-        request = request.operation_name(name);
+    match prepared.execute(served).await {
+        Executed::Data(data) => media.data(&data, prepared.caller, prepared.demand),
+        Executed::Read(answer) => media.answer(answer, prepared.caller, prepared.demand),
+        Executed::Written(answer, token) => media.written(answer, token),
     }
-    if let Some(known) = &document {
-        request.set_parsed_query(known.document.clone());
-    }
-    let answer = match settle_variables(&mut request) {
-        Ok(()) => served.schema.execute(request).await,
-        Err(error) => Answer::from_errors(vec![error]),
-    };
-    if let Some(known) = document.filter(|_| answer.is_ok() && !writes) {
-        known.prove();
-    }
-    if writes {
-        return media.written(answer, committed.token());
-    }
-    media.answer(answer, caller, demand)
-}
-
-/// How fresh `extensions.consistency` asks the answer to be, once reads are that fresh.
-async fn demanded(
-    served: &Served, extensions: Option<&serde_json::Value>,
-) -> crate::error::Result<Option<Consistency>> {
-    let Some(wanted) = extensions.and_then(|e| e.get("consistency")) else { return Ok(None) };
-    let demand = wanted.as_str().and_then(Consistency::parse);
-    let demand =
-        demand.ok_or_else(|| Error::invalid(format!("`extensions.consistency` must be {}", Consistency::FORMS)))?;
-    served.app.feed.reach(demand).await?;
-    Ok(Some(demand))
-}
-
-/// Does with the variables what async-graphql does not: refuses a required one that is absent, before anything is
-/// executed; and gives `null` to a number that was left out. To leave an optional one out is the client's right, but the
-/// library's reckoning of complexity refuses a document when it meets one in an argument that a cost depends on, also in
-/// an operation that was not chosen. Those arguments are all of type `Int`, and none has a default, so `null` means the
-/// same as nothing.
-fn settle_variables(request: &mut Request) -> Result<(), ServerError> {
-    let chosen = request.operation_name.clone();
-    // What cannot be parsed, and an operation that is not there, are refused by the execution.
-    let Ok(document) = request.parsed_query() else { return Ok(()) };
-    let is_chosen =
-        |name: Option<&Name>| chosen.as_deref().is_none_or(|chosen| name.is_some_and(|name| name == chosen));
-    let (of_chosen, of_others): (Vec<_>, Vec<_>) = document.operations.iter().partition(|(name, _)| is_chosen(*name));
-    let definitions = |operations: Vec<(_, &Positioned<OperationDefinition>)>| -> Vec<VariableDefinition> {
-        operations.iter().flat_map(|(_, o)| &o.node.variable_definitions).map(|d| d.node.clone()).collect()
-    };
-    let (own, others) = (definitions(of_chosen), definitions(of_others));
-    let int = BaseType::Named(Name::new("Int"));
-    for VariableDefinition { name, var_type, default_value, .. } in &own {
-        let is_absent = match request.variables.get(&name.node) {
-            None => default_value.is_none(),
-            Some(value) => *value == Value::Null,
-        };
-        if is_absent && !var_type.node.nullable {
-            let message = format!("the variable `${}` of type `{}` is required", name.node, var_type.node);
-            return Err(ServerError::new(message, Some(name.pos)));
-        }
-        if is_absent && var_type.node.base == int {
-            request.variables.insert(name.node.clone(), Value::Null);
-        }
-    }
-    for VariableDefinition { name, var_type, .. } in others {
-        if var_type.node.base == int && own.iter().all(|d| d.name.node != name.node) {
-            request.variables.entry(name.node).or_insert(Value::Null);
-        }
-    }
-    Ok(())
 }
 
 /// The media type the client prefers.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Media {
     Json,
     Graphql,
+    /// A stream of answers, each an event that a server sends.
+    Events,
 }
 
 impl Media {
-    /// The one that comes first in `Accept`; JSON when neither is named.
+    /// The one that comes first in `Accept`; JSON when neither is named. Who accepts a stream of events and nothing else
+    /// of ours is answered by one.
     fn accepted(headers: &HeaderMap) -> Self {
         let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        if live::events::is_accepted(accept.as_bytes()) {
+            return Self::Events;
+        }
         match (accept.find(GRAPHQL), accept.find(JSON)) {
             (Some(graphql), json) if json.is_none_or(|json| graphql < json) => Self::Graphql,
             _ => Self::Json,
@@ -247,7 +152,8 @@ impl Media {
 
     fn name(self) -> &'static str {
         match self {
-            Self::Json => "application/json; charset=utf-8",
+            // What is refused before there is a stream is told as JSON.
+            Self::Json | Self::Events => "application/json; charset=utf-8",
             Self::Graphql => "application/graphql-response+json; charset=utf-8",
         }
     }
@@ -255,7 +161,7 @@ impl Media {
     /// A request that was executed, or refused by validation. The newer type tells the latter by its status; with plain
     /// JSON every well-formed answer is a 200.
     fn answer(self, mut answer: Answer, caller: Caller, demand: Consistency) -> Response {
-        let refused = answer.is_err() && answer.data == Value::Null && no_path(&answer);
+        let refused = execute::is_refusal(&answer);
         let status = match self {
             Self::Graphql if refused => StatusCode::BAD_REQUEST,
             _ => StatusCode::OK,
@@ -274,12 +180,10 @@ impl Media {
     }
 
     /// What a mutation answered, with the token of what it wrote last. It is nobody else's answer, and nobody's twice.
-    fn written(self, mut answer: Answer, token: Option<String>) -> Response {
-        let refused = answer.is_err() && answer.data == Value::Null && no_path(&answer);
+    fn written(self, answer: Answer, token: Option<String>) -> Response {
+        let refused = execute::is_refusal(&answer);
         let status = if matches!(self, Self::Graphql) && refused { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-        if let Some(token) = &token {
-            answer.extensions.insert("consistency".into(), Value::String(token.clone()));
-        }
+        let answer = execute::with_token(answer, token.clone());
         let bytes = match written(&answer, refused) {
             Ok(bytes) => bytes,
             Err(cause) => return crate::transport::rest::error::answer(&Error::internal(cause)),
@@ -303,19 +207,21 @@ impl Media {
         self.refuse(StatusCode::BAD_REQUEST, "BAD_REQUEST", message)
     }
 
-    /// A hash that no document is known of. Apollo's clients look for these words.
-    fn not_persisted(self) -> Response {
-        let status = if matches!(self, Self::Graphql) { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-        self.refuse(status, "PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound")
+    fn refused(self, refused: &Refused) -> Response {
+        let status = match refused {
+            Refused::Fault(error) => return crate::transport::rest::error::answer(error),
+            // With plain JSON Apollo's clients expect a 200.
+            Refused::NotPersisted if self == Self::Json => StatusCode::OK,
+            Refused::Bad(_) | Refused::NotPersisted => StatusCode::BAD_REQUEST,
+            Refused::Untrusted => StatusCode::FORBIDDEN,
+        };
+        let (code, message) = refused.told();
+        self.refuse(status, &code, message)
     }
 
     /// A request that is not one: told in GraphQL's own form.
     fn refuse(self, status: StatusCode, code: &str, message: &str) -> Response {
-        let mut error = ServerError::new(message, None);
-        let mut extensions = async_graphql::ErrorExtensionValues::default();
-        extensions.set("code", code);
-        error.extensions = Some(extensions);
-        let body = serde_json::json!({"errors": [error]}).to_string();
+        let body = serde_json::json!({"errors": [execute::told(code, message)]}).to_string();
         (status, [(header::CONTENT_TYPE, self.name()), (header::CACHE_CONTROL, "no-store")], body).into_response()
     }
 }
@@ -327,9 +233,4 @@ fn written(answer: &Answer, refused: bool) -> serde_json::Result<Vec<u8>> {
         errors: &'a [ServerError],
     }
     if refused { serde_json::to_vec(&Refused { errors: &answer.errors }) } else { serde_json::to_vec(answer) }
-}
-
-/// An error with a path arose in execution, one without before it.
-fn no_path(answer: &Answer) -> bool {
-    answer.errors.iter().all(|error| error.path.is_empty())
 }

@@ -249,7 +249,7 @@ impl BlockerObject {
 pub(super) struct TrustQuery;
 
 /// The last block of the best chain.
-pub(super) struct ChainTip(Arc<Block>);
+pub(super) struct ChainTip(pub(super) Arc<Block>);
 
 #[Object]
 impl ChainTip {

@@ -35,8 +35,8 @@ const KEPT: [(&[&str], &[&str], &str); 6] = [
     ),
     (
         &["sea_orm", "sqlx"],
-        &["*/store.rs", "db.rs", "db/", "coherence/feed.rs", "coherence/wake.rs", "error.rs"],
-        "sea_orm lives in store.rs files, db.rs, coherence/{feed,wake}.rs and error.rs",
+        &["*/store.rs", "db.rs", "db/", "coherence/feed.rs", "coherence/poll.rs", "coherence/wake.rs", "error.rs"],
+        "sea_orm lives in store.rs files, db.rs, coherence/{feed,poll,wake}.rs and error.rs",
     ),
     (&["redis", "bb8", "bb8_redis"], &["cache/store/"], "redis lives in cache/store"),
     (&["secp256k1"], &["domain/sessions/"], "secp256k1 lives in domain/sessions"),

@@ -11,7 +11,7 @@ const OPEN: &str = "mutation { openSession { sid ttlMs session { sessionId ident
 const CLOSE: &str = "mutation C($id: String!) { closeSession(input: {sessionId: $id}) { session { sessionId } } }";
 const VIEWER: &str = "{ viewer { identityKey sessions { sessionId } } }";
 
-pub(super) async fn open(app: &TestApp, keys: &Keys) -> (String, String) {
+pub(crate) async fn open(app: &TestApp, keys: &Keys) -> (String, String) {
     let answer = keys.graphql(app, OPEN, Value::Null).await;
     let opened = &answer["data"]["openSession"];
     let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();
