@@ -9,14 +9,14 @@ import { createHash } from 'node:crypto'
 import { Beef, BlockHeadersService } from '@bsv/sdk'
 
 /** The canonical form: keys in order, without `signatures` and `versionId`, at every level. */
-function canonical (value) {
+export function canonical (value) {
   if (Array.isArray(value)) return '[' + value.map(canonical).join(',') + ']'
   if (value === null || typeof value !== 'object') return JSON.stringify(value)
   const keys = Object.keys(value).filter(key => key !== 'signatures' && key !== 'versionId').sort()
   return '{' + keys.map(key => JSON.stringify(key) + ':' + canonical(value[key])).join(',') + '}'
 }
 
-const sha256 = text => createHash('sha256').update(text).digest('hex')
+export const sha256 = text => createHash('sha256').update(text).digest('hex')
 
 /** The manifest hash that an output declares: the 32 bytes behind `DLM1`, and behind the CBOR key `mh`. */
 function declared (output) {
@@ -26,7 +26,10 @@ function declared (output) {
   return at < 0 || key < 0 ? undefined : script.slice(key + 10, key + 74)
 }
 
-/** What is wrong with a bundle and its BEEF; empty when everything holds. */
+/**
+ * What is wrong with a bundle and its BEEF; empty when everything holds. Every version must have a Merkle path of its own: the stock
+ * verifier also takes a transaction that only spends from proven ones, and that shows nothing of what it declares.
+ */
 export async function faults (bundle, beefBytes, headers) {
   const found = []
   let beef
@@ -42,13 +45,16 @@ export async function faults (bundle, beefBytes, headers) {
     const id = node.versionId
     if (sha256(canonical(manifest)) !== id || manifestHash !== id) found.push(`${id}: the manifest has another hash`)
     const [txid, vout] = node.txo.split(':')
-    const tx = beef.findTxid(txid)?.tx
+    const entry = beef.findTxid(txid)
+    const tx = entry?.tx
     if (tx === undefined) found.push(`${id}: its transaction is not in the BEEF`)
+    else if (entry.bumpIndex === undefined) found.push(`${id}: its transaction has no Merkle path`)
     else if (declared(tx.outputs[Number(vout)]) !== id) found.push(`${id}: its transaction declares something else`)
     const parents = (manifest.lineage?.parents ?? []).map(parent => parent.versionId ?? parent)
-    for (const parent of parents.filter(parent => ids.has(parent))) {
+    for (const parent of parents) {
+      if (!ids.has(parent)) found.push(`${id}: its parent ${parent} is not in the bundle`)
       const told = bundle.graph.edges.some(edge => edge.child === id && edge.parent === parent)
-      if (!told) found.push(`${id}: its parent ${parent} is not told`)
+      if (ids.has(parent) && !told) found.push(`${id}: its parent ${parent} is not told`)
     }
     for (const { parent } of bundle.graph.edges.filter(edge => edge.child === id)) {
       if (!parents.includes(parent)) found.push(`${id}: ${parent} is no parent of it`)

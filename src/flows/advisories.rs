@@ -27,7 +27,7 @@ pub struct Issue {
     pub expires_at: Option<DateTime<Utc>>,
     /// The versions it is about, whether we have heard of them or not.
     pub versions: Vec<VersionId>,
-    /// The producers it is about.
+    /// The producers it is about, by identifier or identity key.
     pub producers: Vec<String>,
 }
 

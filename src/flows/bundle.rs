@@ -3,7 +3,7 @@
 //! What is cached (`bundle:<versionId>:<depth>`) is the structure: it changes with the ancestry and the declarations, not
 //! with the chain. Confirmations are computed at each answer, from the header mirror of that moment.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use futures_util::FutureExt;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::app::App;
 use crate::cache::{Cached, Key, Kind, Loaded};
 pub use crate::domain::assets::ancestry::TOO_LARGE;
-use crate::domain::assets::ancestry::{self, Ancestor, Published};
+use crate::domain::assets::ancestry::{self, Altered, Ancestor, Published};
 use crate::domain::caller::Caller;
 use crate::domain::spv::{Beef, Bump, Declared, Envelope, Flaw, Hash32, Spv, Verified, View, decode_hex};
 use crate::error::{self, Error, Result};
@@ -71,6 +71,31 @@ impl Structure {
         self.nodes.iter().filter(is_cut).map(|node| node.version.version_id).collect()
     }
 
+    /// How many generations each node is from the target, on the longest way: a shorter one beside it hides none. On a circle,
+    /// which only a writer that bypasses us can make, there is no end to them: as many as there are nodes.
+    pub fn generations(&self) -> Vec<u32> {
+        let places: HashMap<VersionId, usize> =
+            self.nodes.iter().enumerate().map(|(at, node)| (node.version.version_id, at)).collect();
+        let parents = |at: usize| self.nodes[at].version.parents.iter().filter_map(|id| places.get(id).copied());
+        let mut children = vec![0usize; self.nodes.len()];
+        (0..self.nodes.len()).flat_map(parents).for_each(|parent| children[parent] += 1);
+        let most = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
+        let (mut depths, mut open) = (vec![None; self.nodes.len()], Vec::new());
+        open.extend(children.first().filter(|count| **count == 0).map(|_| (0, 0)));
+        let mut found = vec![0; self.nodes.len()];
+        while let Some((at, depth)) = open.pop() {
+            depths[at] = Some(depth);
+            for parent in parents(at) {
+                found[parent] = found[parent].max(depth + 1);
+                children[parent] -= 1;
+                if children[parent] == 0 {
+                    open.push((parent, found[parent]));
+                }
+            }
+        }
+        depths.into_iter().map(|depth| depth.unwrap_or(most)).collect()
+    }
+
     /// The first version that was never published, or has no proof: then there is no bundle.
     ///
     /// # Errors
@@ -103,6 +128,12 @@ impl Node {
     /// # Errors
     /// The first flaw.
     pub fn verified(&self, chain: &View) -> Result<Verified, Flaw> {
+        // A proof is of what was published, not of what somebody has made of it since.
+        match self.version.published.as_ref().and_then(|published| published.altered) {
+            Some(Altered::Manifest) => return Err(Flaw::OtherManifest),
+            Some(Altered::Parents) => return Err(Flaw::OtherParents),
+            None => {}
+        }
         self.declared.as_ref().ok_or(Flaw::Unproven)?.against(chain)
     }
 }
@@ -210,11 +241,44 @@ impl Bundle {
         nodes.map(bump).collect()
     }
 
-    /// The whole as one BEEF: every transaction, and for each block one path.
+    /// The whole as one BEEF: every transaction, and for each block one path. Parents come before their children and the
+    /// target last, which is what stock readers take a BEEF to be about (BRC-62).
     ///
     /// # Errors
     /// As [`Self::bumps`].
     pub fn beef(&self) -> Result<Vec<u8>> {
-        Beef::of(self.bumps()?).and_then(|beef| beef.to_bytes_v1()).map_err(Error::internal)
+        let mut proven = self.bumps()?;
+        proven.reverse();
+        Beef::of(proven).and_then(|beef| beef.to_bytes_v1()).map_err(Error::internal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn structure(parents: &[&[usize]]) -> Structure {
+        let id = |n: usize| VersionId::from_bytes([n as u8; 32]);
+        let node = |(n, parents): (usize, &&[usize])| Node {
+            version: Ancestor {
+                version_id: id(n),
+                depth: 0,
+                parents: parents.iter().map(|parent| id(*parent)).collect(),
+                published: None,
+            },
+            declared: None,
+        };
+        Structure { nodes: parents.iter().enumerate().map(node).collect() }
+    }
+
+    #[test]
+    fn generations_are_counted_on_the_longest_way() {
+        assert_eq!(structure(&[&[1, 2, 3], &[2], &[3], &[]]).generations(), [0, 1, 2, 3]);
+        assert_eq!(structure(&[&[3, 1], &[2, 9], &[], &[2]]).generations(), [0, 1, 2, 1]);
+        assert_eq!(structure(&[&[]]).generations(), [0]);
+        assert_eq!(structure(&[]).generations(), [] as [u32; 0]);
+        // A circle has no end, and neither has what lies behind it.
+        assert_eq!(structure(&[&[1, 3], &[2], &[1, 3], &[]]).generations(), [0, 4, 4, 4]);
+        assert_eq!(structure(&[&[0]]).generations(), [1]);
     }
 }

@@ -127,7 +127,7 @@ async fn gather(app: &App, caller: &Caller, ancestries: &[&Ancestry], now: DateT
     let priced: Vec<_> = nodes().zip(&producers).map(|(n, p)| (n.version.version_id, p.clone())).collect();
     let prices = app.prices.of_one_unit(caller, &priced).await?;
     let mut beside = known.iter().zip(&prices);
-    let mut facts_of = |ancestry: &Ancestry, at: usize| {
+    let mut facts_of = |ancestry: &Ancestry, depth: u32, at: usize| {
         let node = &ancestry.structure.nodes[at];
         let (producer, price) = beside.next().ok_or_else(|| Error::internal("one for each version"))?;
         let said = match &node.version.published {
@@ -140,7 +140,7 @@ async fn gather(app: &App, caller: &Caller, ancestries: &[&Ancestry], now: DateT
         let is_published = node.version.published.is_some();
         Ok(NodeFacts {
             version_id: node.version.version_id.to_string(),
-            depth: node.version.depth,
+            depth,
             confirmations: ancestry.proofs[at].map_or(0, |verified| verified.confirmations),
             is_recalled: ancestry.advisories[at].iter().any(|advisory| advisory.severity == Severity::Block),
             producer_id: producer_of(node),
@@ -150,7 +150,8 @@ async fn gather(app: &App, caller: &Caller, ancestries: &[&Ancestry], now: DateT
         })
     };
     let facts = |ancestry: &&Ancestry| {
-        let all = (0..ancestry.structure.nodes.len()).map(|at| facts_of(ancestry, at)).collect::<Result<Vec<_>>>();
+        let depths = ancestry.structure.generations().into_iter().enumerate();
+        let all = depths.map(|(at, depth)| facts_of(ancestry, depth, at)).collect::<Result<Vec<_>>>();
         let mut all = all?.into_iter();
         let target = all.next().ok_or_else(|| Error::internal("an ancestry has a target"))?;
         Ok(Facts { evaluated_at: now.timestamp(), target, ancestors: all.collect() })

@@ -17,11 +17,13 @@ use crate::coherence::Consistency;
 use crate::config::Http;
 
 /// Routes whose answers are kept, with the path they begin with.
-pub(super) const ROUTES: [(&str, &str); 4] = [
+pub(super) const ROUTES: [(&str, &str); 6] = [
     ("/graphql", "/graphql"),
     ("/listings", "/listings"),
     ("/listings/{version_id}", "/listings/"),
     ("/bundle", "/bundle"),
+    ("/search", "/search"),
+    ("/resolve", "/resolve"),
 ];
 
 /// Headers that decide.

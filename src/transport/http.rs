@@ -90,6 +90,7 @@ fn router(served: Served) -> Router {
     // What reads through the cache needs a caller; health and metrics must answer even when the feed does not.
     let reads = Router::new()
         .merge(rest::listings::routes())
+        .merge(rest::search::routes())
         .merge(rest::bundle::routes())
         .merge(rest::ready::routes())
         .merge(rest::submit::routes())

@@ -4,5 +4,6 @@ mod detail;
 mod headers;
 mod health;
 mod listings;
+mod search;
 mod text;
 mod wire;

@@ -1,6 +1,7 @@
 //! Bundles and readiness: evidence that holds, and verdicts that follow what changes.
 
 mod advisories;
+mod altered;
 mod ancestry;
 mod bundle;
 mod graphql;

@@ -124,6 +124,30 @@ pub enum Anonymization {
     },
 }
 
+impl Anonymization {
+    /// The level that a manifest names; `None` when there is no such level.
+    pub(super) fn read(level: &Value) -> Option<Self> {
+        let whole = |name: &str| level.get(name).and_then(Value::as_f64).filter(|n| n.fract() == 0.0 && *n >= 0.0);
+        let read = match level.get("type")?.as_str()? {
+            // However the number is written.
+            "k-anon" if level.as_object()?.len() == 2 => {
+                Self::KAnon { k: whole("k").filter(|k| *k <= f64::from(u32::MAX))? as u32 }
+            }
+            _ => serde_json::from_value(level.clone()).ok()?,
+        };
+        read.fault().is_none().then_some(read)
+    }
+
+    /// Why there is no such level.
+    fn fault(self) -> Option<&'static str> {
+        match self {
+            Self::KAnon { k: 0 } => Some("`k` must be 1 or more"),
+            Self::Dp { epsilon } if !(epsilon.is_finite() && epsilon > 0.0) => Some("`epsilon` must be above 0"),
+            _ => None,
+        }
+    }
+}
+
 /// What is wrong with a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -166,7 +190,7 @@ impl PolicyDocument {
                     Some(rule) => faults.push(fault(pointer, rule)),
                     None => drop(good.insert(name.clone(), value.clone())),
                 },
-                Err(cause) if cause.to_string().starts_with("unknown field") => {
+                Err(cause) if cause.to_string().starts_with(&format!("unknown field `{name}`")) => {
                     faults.push(fault(pointer, "is not a field of a policy".into()));
                 }
                 Err(cause) => faults.push(fault(pointer, cause.to_string())),
@@ -218,12 +242,39 @@ impl PolicyDocument {
         if scores.into_iter().flatten().any(|n| !n.is_finite() || n < 0.0) {
             return Some("must be a number, 0 or more".into());
         }
-        match self.min_anonymization_level {
-            Some(Anonymization::KAnon { k: 0 }) => Some("`k` must be 1 or more".into()),
-            Some(Anonymization::Dp { epsilon }) if !(epsilon.is_finite() && epsilon > 0.0) => {
-                Some("`epsilon` must be above 0".into())
-            }
-            _ => None,
+        let producers = [&self.producer_allow_list, &self.producer_block_list];
+        // It would match nobody: keys are kept in lower case.
+        let is_miswritten = |text: &String| {
+            text.len() == 66
+                && text.bytes().all(|b| b.is_ascii_hexdigit())
+                && text.bytes().any(|b| b.is_ascii_uppercase())
+        };
+        if producers.into_iter().flatten().flatten().any(is_miswritten) {
+            return Some("identity keys must be written in lower-case hex digits".into());
         }
+        self.min_anonymization_level.and_then(|level| level.fault().map(str::to_owned))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn rule(document: &Value) -> String {
+        PolicyDocument::parse(document).expect_err("a fault").remove(0).to_string()
+    }
+
+    #[test]
+    fn a_fault_is_told_as_what_it_is() {
+        let key = format!("02{}", "AB".repeat(32));
+        for list in ["producerBlockList", "producerAllowList"] {
+            assert!(rule(&json!({list: ["prd_1", key]})).contains("lower-case"), "{list}");
+            assert!(PolicyDocument::parse(&json!({list: ["prd_1", key.to_lowercase()]})).is_ok());
+        }
+        let inner = rule(&json!({"minAnonymizationLevel": {"type": "k-anon", "k": 5, "epsilon": 1}}));
+        assert!(inner.contains("epsilon") && !inner.contains("is not a field of a policy"), "{inner}");
+        assert_eq!(rule(&json!({"nonsense": 1})), "/nonsense: is not a field of a policy");
     }
 }

@@ -123,6 +123,9 @@ pub fn preview(document: &PolicyDocument, row: NodeFacts, now: i64) -> Evaluatio
     evaluate(&known, &Facts { evaluated_at: now, target: row, ancestors: Vec::new() })
 }
 
+/// How far ahead of ours another clock may be, seconds.
+const MAX_SKEW: i64 = 600;
+
 fn for_every_version(run: &mut Run, document: &PolicyDocument, facts: &Facts) {
     let mut each = |check, code, expected: Value, holds: &dyn Fn(&NodeFacts) -> Option<bool>| {
         run.every(check, code, expected, facts, holds);
@@ -216,7 +219,9 @@ fn for_the_target(run: &mut Run, document: &PolicyDocument, facts: &Facts) {
         run.at_most("maxPricePerByte", "POLICY.ECON.PRICE_PER_BYTE_EXCEEDED", Hard, most, per_byte);
     }
     if let Some(most) = document.max_data_age_seconds {
-        let age = said.created_at.map(|created| facts.evaluated_at.saturating_sub(created).max(0).unsigned_abs());
+        // What is from the future is of no age that is known; clocks differ a little.
+        let age = said.created_at.map(|created| facts.evaluated_at.saturating_sub(created));
+        let age = age.filter(|age| *age >= -MAX_SKEW).map(|age| age.max(0).unsigned_abs());
         let code = "POLICY.ECON.DATA_TOO_OLD";
         run.one("maxDataAgeSeconds", code, Hard, json!(most), json!(age), age.map(|age| age <= most));
     }

@@ -25,7 +25,7 @@ pub struct Facts {
 pub struct NodeFacts {
     /// The version.
     pub version_id: String,
-    /// Generations from the target.
+    /// Generations from the target, on the longest way.
     pub depth: u32,
     /// Confirmations of its proof; 0 when it is not proven.
     pub confirmations: u32,
@@ -135,21 +135,23 @@ impl ManifestFacts {
     pub fn of(manifest: &Value) -> Self {
         let at = |pointer: &str| manifest.pointer(pointer);
         let text = |pointer: &str| at(pointer).and_then(Value::as_str).map(str::to_owned);
-        let number = |pointer: &str| at(pointer).and_then(Value::as_f64);
-        let count = |pointer: &str| at(pointer).and_then(Value::as_u64);
+        // What cannot be is not known.
+        let number =
+            |pointer: &str, most: f64| at(pointer).and_then(Value::as_f64).filter(|n| (0.0..=most).contains(n));
+        let count = |pointer: &str| at(pointer).and_then(whole);
         let texts = |pointer: &str| {
             at(pointer)?.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>()
         };
-        let share = |name: &str| number(&format!("/content/split/{name}"));
+        let share = |name: &str| number(&format!("/content/split/{name}"), 1.0);
         let created = text("/provenance/createdAt").and_then(|t| DateTime::parse_from_rfc3339(&t).ok());
         Self {
             classification: text("/policy/classification"),
             license: text("/policy/license"),
             pii_flags: texts("/policy/pii_flags"),
-            anonymization: at("/policy/anonymization").and_then(|level| serde_json::from_value(level.clone()).ok()),
+            anonymization: at("/policy/anonymization").and_then(Anonymization::read),
             geo_origin: text("/provenance/geoOrigin"),
             created_at: created.map(|time| time.timestamp()),
-            uptime: number("/provenance/producer/uptime"),
+            uptime: number("/provenance/producer/uptime", 100.0),
             has_billing_account: text("/provenance/producer/billingAccount").map(|account| !account.is_empty()),
             in_threat_feed: at("/policy/inThreatFeed").and_then(Value::as_bool),
             schema_hash: text("/content/schema/schemaHash"),
@@ -158,14 +160,60 @@ impl ManifestFacts {
             ontology_tags: texts("/content/ontologyTags"),
             row_count: count("/content/rowCount"),
             distribution_profile_hash: text("/content/distributionProfileHash"),
-            null_value_percentage: number("/content/nullValuePercentage"),
-            outlier_score: number("/content/outlierScore"),
-            uniqueness_ratio: number("/content/uniquenessRatio"),
+            null_value_percentage: number("/content/nullValuePercentage", 100.0),
+            outlier_score: number("/content/outlierScore", f64::MAX),
+            uniqueness_ratio: number("/content/uniquenessRatio", 1.0),
             feature_set_id: text("/content/featureSetId"),
             split: share("train").zip(share("validation")).zip(share("test")).map(|((a, b), c)| [a, b, c]),
             parent_model_id: text("/content/parentModelId"),
-            bias_score: number("/content/biasScore"),
-            drift_score: number("/content/driftScore"),
+            bias_score: number("/content/biasScore", f64::MAX),
+            drift_score: number("/content/driftScore", f64::MAX),
         }
+    }
+}
+
+/// A count, however it is written: `5.0` is 5 in the canonical form of a manifest, and so for its identifier.
+fn whole(value: &Value) -> Option<u64> {
+    // Up to which a float tells whole numbers apart.
+    const MOST: f64 = 9_007_199_254_740_992.0;
+    let written = || value.as_f64().filter(|n| n.fract() == 0.0 && (0.0..=MOST).contains(n));
+    value.as_u64().or_else(|| written().map(|n| n as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn one_canonical_form_has_one_set_of_facts() {
+        for (written, read) in [
+            (json!(10), Some(10)),
+            (json!(10.0), Some(10)),
+            (json!(10.5), None),
+            (json!(-1), None),
+            (json!("10"), None),
+        ] {
+            let facts = ManifestFacts::of(&json!({"content": {"rowCount": written, "sizeBytes": written}}));
+            assert_eq!((facts.row_count, facts.size_bytes), (read, read), "{written}");
+        }
+        let level = |k: Value| {
+            ManifestFacts::of(&json!({"policy": {"anonymization": {"type": "k-anon", "k": k}}})).anonymization
+        };
+        assert_eq!(level(json!(5.0)), Some(Anonymization::KAnon { k: 5 }));
+        assert_eq!(level(json!(5)), level(json!(5.0)));
+        assert_eq!((level(json!(0)), level(json!(5.5)), level(json!(1e30))), (None, None, None));
+    }
+
+    #[test]
+    fn what_cannot_be_is_not_known() {
+        let manifest = json!({
+            "policy": {"anonymization": {"type": "dp", "epsilon": -5}},
+            "provenance": {"producer": {"uptime": 101}},
+            "content": {"nullValuePercentage": -50, "uniquenessRatio": 5000, "outlierScore": -1, "biasScore": -0.1, "driftScore": -1,
+                "split": {"train": 2, "validation": -1, "test": 0}},
+        });
+        assert_eq!(ManifestFacts::of(&manifest), ManifestFacts::default());
     }
 }

@@ -187,7 +187,8 @@ impl Beef {
         Self::parse(&decode_hex(text)?)
     }
 
-    /// A BEEF of proven transactions, one BUMP per block. Of a BUMP only the path of its transaction is taken.
+    /// A BEEF of proven transactions, one BUMP per block. Of a BUMP only the path of its transaction is taken. They keep
+    /// their order, but one that another spends from comes before that.
     pub fn of(proven: Vec<(Vec<u8>, Bump)>) -> Result<Self, BeefError> {
         let mut seen = HashSet::new();
         let mut blocks: BTreeMap<u32, Vec<Bump>> = BTreeMap::new();
@@ -206,7 +207,8 @@ impl Beef {
         let bumps = blocks.into_values().map(Bump::merge).collect::<Result<_, _>>()?;
         let transaction =
             |(txid, tx, height)| BeefTransaction { txid, tx: Some(tx), bump: heights.get(&height).copied() };
-        Ok(Self { bumps, transactions: found.into_iter().map(transaction).collect(), subject: None })
+        let transactions = parents_first(found).into_iter().map(transaction).collect();
+        Ok(Self { bumps, transactions, subject: None })
     }
 
     /// The bytes in version 1, without the prefix of an Atomic BEEF.
@@ -285,4 +287,26 @@ fn read_transaction(reader: &mut Reader<'_>) -> Result<(Hash32, Transaction), Be
         return Err(TxError::SixtyFourBytes.into());
     }
     Ok((sha256d(raw), tx))
+}
+
+/// The transactions in an order in which each comes after those that it spends from, else as they are. Chains of spending are
+/// followed without recursion: they may be long.
+fn parents_first(found: Vec<(Hash32, Transaction, u32)>) -> Vec<(Hash32, Transaction, u32)> {
+    let places: HashMap<Hash32, usize> = found.iter().enumerate().map(|(at, (txid, ..))| (*txid, at)).collect();
+    let spent = |at: usize| found[at].1.inputs.iter().filter_map(|input| places.get(&input.prev_txid).copied());
+    let (mut order, mut begun) = (Vec::with_capacity(found.len()), vec![false; found.len()]);
+    for first in 0..found.len() {
+        // What is yet to be placed; the flag tells that what it spends from is placed by then.
+        let mut open = vec![(first, false)];
+        while let Some((at, is_free)) = open.pop() {
+            if is_free {
+                order.push(at);
+            } else if !std::mem::replace(&mut begun[at], true) {
+                open.push((at, true));
+                open.extend(spent(at).filter(|parent| !begun[*parent]).map(|parent| (parent, false)));
+            }
+        }
+    }
+    let mut found: Vec<_> = found.into_iter().map(Some).collect();
+    order.into_iter().filter_map(|at| found[at].take()).collect()
 }

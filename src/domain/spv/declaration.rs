@@ -26,7 +26,7 @@ pub struct Declaration {
     pub parents: Vec<[u8; 32]>,
 }
 
-/// What kind of declaration a transaction carries, by the tag of its first tagged output.
+/// What kind of declaration a transaction carries. What it declares of a version counts before all else it may say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeclarationKind {
     /// A dataset or model version, see [`Declaration`].
@@ -58,7 +58,7 @@ impl DeclarationKind {
         }
     }
 
-    /// The kind of the first output that carries a known tag.
+    /// `DLM1` when any output carries that tag, else the kind of the first that carries a known one.
     pub fn of(tx: &Transaction) -> Self {
         let kind = |script: &[u8]| {
             let first = *pushes(script)?.first()?;
@@ -68,7 +68,8 @@ impl DeclarationKind {
                 _ => None,
             }
         };
-        tx.outputs.iter().find_map(|output| kind(&output.script)).unwrap_or(Self::Unknown)
+        let kinds = || tx.outputs.iter().filter_map(|output| kind(&output.script));
+        if kinds().any(|kind| kind == Self::Dlm1) { Self::Dlm1 } else { kinds().next().unwrap_or(Self::Unknown) }
     }
 }
 
@@ -240,6 +241,17 @@ mod tests {
         }
         assert_eq!(two[..7], *b"\x00\x6a\x04DLM1");
         assert_eq!(declaration.to_cbor()[..6], [0xa2, 0x62, b'm', b'h', 0x58, 0x20]);
+    }
+
+    #[test]
+    fn what_is_declared_of_a_version_counts_before_all_else() {
+        let output = |script: Vec<u8>| super::super::Output { satoshis: 0, script };
+        let training = vec![OP_RETURN, 4, b'T', b'R', b'N', b'1'];
+        let both = vec![output(training.clone()), output(example(0).to_script())];
+        let tx = |outputs| Transaction { version: 1, inputs: vec![], outputs, lock_time: 0 };
+        assert_eq!(DeclarationKind::of(&tx(both)), DeclarationKind::Dlm1);
+        assert_eq!(DeclarationKind::of(&tx(vec![output(vec![]), output(training)])), DeclarationKind::Trn1);
+        assert_eq!(DeclarationKind::of(&tx(vec![])), DeclarationKind::Unknown);
     }
 
     #[test]

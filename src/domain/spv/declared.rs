@@ -38,6 +38,10 @@ pub enum Flaw {
     Malformed,
     /// The transaction does not declare this version. A valid proof of some other transaction proves nothing.
     Unbound,
+    /// The manifest is not the one whose hash is declared.
+    OtherManifest,
+    /// The manifest names a parent that the version is not known to have.
+    OtherParents,
     /// Verification refuses it.
     Refused(Refusal),
 }
@@ -48,7 +52,8 @@ impl Flaw {
         match self {
             Self::Unproven => "missing-envelope",
             Self::Malformed => "malformed-envelope",
-            Self::Unbound => "onchain-mh-mismatch",
+            Self::Unbound | Self::OtherManifest => "onchain-mh-mismatch",
+            Self::OtherParents => "lineage-mismatch",
             Self::Refused(refusal) => refusal.code(),
         }
     }

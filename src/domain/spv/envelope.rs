@@ -38,7 +38,7 @@ pub struct Proof {
     pub path: Vec<PathStep>,
 }
 
-/// The block, by its header or by its name. A header wins when both are given: it is the stronger statement.
+/// The block, by its header or by its name. Where both are given, they must be of one block.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     untagged,
@@ -50,6 +50,12 @@ pub enum BlockRef {
     Header {
         /// Hex of the header. Kept as text, so that a bad one gets its reason from verification.
         block_header: String,
+        /// Block hash, checked when given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        block_hash: Option<Hash32>,
+        /// Height, checked when given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        block_height: Option<u32>,
     },
     /// A name that the best chain must know.
     Name {
@@ -62,12 +68,20 @@ pub enum BlockRef {
 }
 
 impl BlockRef {
+    /// The block of a header, whose hex this is.
+    pub fn of_header(block_header: String) -> Self {
+        Self::Header { block_header, block_hash: None, block_height: None }
+    }
+
     /// The hash to look up on the best chain, and the header when the envelope carries it.
     pub fn resolve(&self) -> Result<(Hash32, Option<Header>), HeaderError> {
         match self {
-            Self::Header { block_header } => {
+            Self::Header { block_header, block_hash, .. } => {
                 let header = Header::from_hex(block_header)?;
-                Ok((header.hash(), Some(header)))
+                match block_hash {
+                    Some(named) if *named != header.hash() => Err(HeaderError::OtherBlock),
+                    _ => Ok((header.hash(), Some(header))),
+                }
             }
             Self::Name { block_hash, .. } => Ok((*block_hash, None)),
         }
@@ -96,7 +110,7 @@ mod tests {
         extended["confirmations"] = json!(12);
         extended["headerChain"] = json!(["ab"]);
         let envelope: Envelope = serde_json::from_value(extended).unwrap();
-        assert_eq!(envelope.block, BlockRef::Header { block_header: "ab".into() });
+        assert_eq!(envelope.block, BlockRef::of_header("ab".into()));
         assert!(serde_json::to_value(&envelope).unwrap().get("confirmations").is_none());
     }
 

@@ -38,6 +38,9 @@ pub enum HeaderError {
     /// Not exactly [`Header::SIZE`] bytes.
     #[error("block header has {0} bytes, not 80")]
     Size(usize),
+    /// Not the header of the block that is named beside it.
+    #[error("block header is of another block than the one named beside it")]
+    OtherBlock,
     /// nBits with the sign bit set.
     #[error("target is negative")]
     NegativeTarget,

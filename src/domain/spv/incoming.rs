@@ -82,9 +82,7 @@ impl Incoming {
         let raw_tx = raw_tx.ok_or(IncomingError::NoRawTransaction(tsc.txid))?;
         let block = match &tsc.target {
             TscTarget::BlockHash(hash) => ToldBlock::Named(BlockRef::Name { block_hash: *hash, block_height: None }),
-            TscTarget::Header(header) => {
-                ToldBlock::Named(BlockRef::Header { block_header: encode_hex(&header.to_bytes()) })
-            }
+            TscTarget::Header(header) => ToldBlock::Named(BlockRef::of_header(encode_hex(&header.to_bytes()))),
             TscTarget::MerkleRoot(_) => ToldBlock::Root,
         };
         // A root that is told is believed here and compared by verification, which has a reason of its own for it.

@@ -131,7 +131,7 @@ fn verified(header: &Header, transactions: &[Vec<u8>], txids: &[Hash32]) {
         }
     }
     let chain = Chain(header.hash(), header.merkle_root);
-    let block = BlockRef::Header { block_header: encode_hex(&header.to_bytes()) };
+    let block = BlockRef::of_header(encode_hex(&header.to_bytes()));
     let envelope = |((raw, txid), path): ((&Vec<u8>, &Hash32), Vec<PathStep>)| {
         let proof = Proof { txid: *txid, merkle_root: header.merkle_root, path };
         Envelope { raw_tx: encode_hex(raw), txid: None, proof, block: block.clone() }

@@ -146,8 +146,7 @@ impl Checked {
         }
         let (block_hash, header) = envelope.block.resolve().map_err(Refusal::InvalidBlockHeader)?;
         let claimed_height = match envelope.block {
-            BlockRef::Name { block_height, .. } => block_height,
-            BlockRef::Header { .. } => None,
+            BlockRef::Name { block_height, .. } | BlockRef::Header { block_height, .. } => block_height,
         };
         let root = match raw.len() {
             64 => Err(MerkleError::TransactionAsNode),
@@ -195,7 +194,7 @@ pub fn verify_envelope(envelope: &Envelope, chain: &impl BestChain) -> Result<Ve
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{Header, PathStep, Position, Proof, encode_hex, merkle_path, merkle_root},
+        super::{Header, HeaderError, PathStep, Position, Proof, encode_hex, merkle_path, merkle_root},
         *,
     };
 
@@ -227,7 +226,7 @@ mod tests {
             raw_tx: encode_hex(&raws[index]),
             txid: Some(txids[index]),
             proof: Proof { txid: txids[index], merkle_root: root, path },
-            block: BlockRef::Header { block_header: encode_hex(&header.to_bytes()) },
+            block: BlockRef::of_header(encode_hex(&header.to_bytes())),
         };
         let block = ChainBlock { height: 10, merkle_root: Some(root) };
         (envelope, Chain { hash: header.hash(), block, tip: 12 })
@@ -253,6 +252,20 @@ mod tests {
     }
 
     #[test]
+    fn a_header_is_of_the_block_that_is_named_beside_it() {
+        let (mut envelope, chain) = example(3, 1);
+        let BlockRef::Header { block_header, .. } = envelope.block.clone() else { unreachable!() };
+        for (block_hash, block_height, refused) in [
+            (Some(sha256d(b"other")), None, Some(Refusal::InvalidBlockHeader(HeaderError::OtherBlock))),
+            (None, Some(9), Some(Refusal::BlockHeightMismatch)),
+            (Some(chain.hash), Some(10), None),
+        ] {
+            envelope.block = BlockRef::Header { block_header: block_header.clone(), block_hash, block_height };
+            assert_eq!(verify_envelope(&envelope, &chain).err(), refused);
+        }
+    }
+
+    #[test]
     fn each_reason_in_its_order() {
         let other = sha256d(b"other");
         let (mut envelope, mut chain) = example(5, 2);
@@ -260,7 +273,7 @@ mod tests {
         let good = envelope.clone();
         envelope.txid = Some(other);
         envelope.raw_tx = "zz".into();
-        envelope.block = BlockRef::Header { block_header: "00".into() };
+        envelope.block = BlockRef::of_header("00".into());
         envelope.proof.merkle_root = other;
         envelope.proof.path[0].hash = other;
         assert_eq!(code(&envelope, &chain), "txid-mismatch-top-level-vs-proof");
@@ -319,7 +332,7 @@ mod tests {
                     }
                 }
                 5 => {
-                    let BlockRef::Header { block_header } = &mut envelope.block else { unreachable!() };
+                    let BlockRef::Header { block_header, .. } = &mut envelope.block else { unreachable!() };
                     let mut bytes = decode_hex(block_header).unwrap();
                     bytes[next(80)] ^= 1 << next(8);
                     *block_header = encode_hex(&bytes);

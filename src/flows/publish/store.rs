@@ -16,6 +16,12 @@ const DECLARE: &str = "\
     insert into public.declarations (version_id, txid, vout, kind, raw_tx) values ($1, $2, $3, $4, $5) \
     on conflict do nothing";
 
+/// What stands in the way of the right transaction: one that declares nothing where this one does, or one whose proof does not
+/// hold now, where this one's does. A version published with the wrong transaction, or one that a reorg has replaced, is not lost.
+const MAKE_WAY: &str = "\
+    delete from public.declarations d where d.version_id = $1 and d.txid <> $2 and (d.kind <> 'DLM1' and $3 = 'DLM1' \
+        or $4 and not exists (select from public.block_headers h where h.hash = d.block_hash and h.on_best_chain))";
+
 const ATTACH: &str = "\
     update public.declarations set envelope = $2, block_hash = $3, block_height = $4, updated_at = now() \
     where version_id = $1 and envelope is distinct from $2";
@@ -42,10 +48,13 @@ pub(super) async fn raw_tx(db: &Db, version_id: VersionId) -> Result<Vec<u8>> {
     decode_hex(&row.and_then(|row| row.raw_tx).unwrap_or_default()).map_err(Error::internal)
 }
 
-/// Writes a declaration, and its proof if it has one. What is there already stays as it is.
+/// Writes a declaration, and its proof if it has one. What is there already stays as it is, unless it is worth nothing beside
+/// this one.
 pub(super) async fn declare(tx: &Tx, row: &Row) -> Result<()> {
     let (id, txid) = (row.version_id.to_string(), row.txid.to_string());
     let vout = i32::try_from(row.vout).map_err(Error::internal)?;
+    let made_way = vec![id.clone().into(), txid.clone().into(), row.kind.as_str().into(), row.proof.is_some().into()];
+    tx.execute("publish.make_way", MAKE_WAY, made_way).await?;
     let values =
         vec![id.clone().into(), txid.clone().into(), vout.into(), row.kind.as_str().into(), row.raw_tx.clone().into()];
     tx.execute("publish.declare", DECLARE, values).await?;

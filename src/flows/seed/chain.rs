@@ -152,7 +152,7 @@ fn envelope(raw_tx: &str, block: &Block, index: usize) -> Value {
         raw_tx: raw_tx.into(),
         txid: Some(txid),
         proof: Proof { txid, merkle_root: block.header.merkle_root, path },
-        block: BlockRef::Header { block_header: encode_hex(&block.header.to_bytes()) },
+        block: BlockRef::of_header(encode_hex(&block.header.to_bytes())),
     })
 }
 

@@ -78,7 +78,7 @@ struct IssueAdvisoryInput {
     /// The versions it is about.
     #[graphql(default)]
     version_ids: Vec<Hex32>,
-    /// The producers it is about.
+    /// The producers it is about, by identifier or identity key.
     #[graphql(default)]
     producer_ids: Vec<String>,
 }

@@ -26,7 +26,7 @@ use crate::transport::http::{Served, typed};
 
 pub(in crate::transport) fn routes() -> Router<Served> {
     Router::new()
-        .route("/graphql", get(by_query_string).post(by_body).connect(by_query_string))
+        .route("/graphql", get(by_query_string).post(by_body))
         .route("/schema.graphql", get(|| async { typed("text/plain; charset=utf-8", super::sdl()) }))
 }
 

@@ -25,7 +25,10 @@ use crate::flows::{listing, policy};
 use crate::transport::http::Served;
 
 pub(in crate::transport) fn routes() -> Router<Served> {
-    Router::new().route("/listings", get(list)).route("/listings/{version_id}", get(detail))
+    Router::new()
+        .route("/listings", get(list))
+        .route("/listings/search", get(list))
+        .route("/listings/{version_id}", get(detail))
 }
 
 /// Highest offset: beyond it a cursor must be used, since an offset reads all it skips.
@@ -46,7 +49,7 @@ struct Listing<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Item<'a> {
+pub(super) struct Item<'a> {
     version_id: VersionId,
     name: &'a str,
     description: &'a str,
@@ -115,22 +118,28 @@ async fn list(
 
 /// What the policy would say of each asset, as far as the catalogue tells.
 async fn previews(app: &App, caller: &Caller, id: String, assets: &[Arc<Asset>]) -> Result<Vec<Preview>> {
-    let applied = policy::chosen(app, caller, policy::Asked::Saved(id)).await?;
+    let applied = policy::chosen(app, caller, policy::Asked::Saved(id)).await;
+    let applied =
+        applied.map_err(|error| if error.code() == policy::NOT_FOUND { error.hint("policyPreview") } else { error })?;
     let applied = applied.ok_or_else(|| Error::internal("a policy that is named is found or refused"))?;
     let evaluations = policy::previews(app, caller, &applied.document, assets, Utc::now()).await?;
     Ok(evaluations.into_iter().map(|evaluation| Preview { preview: true, evaluation }).collect())
 }
 
-async fn fetch(
+pub(super) async fn fetch(
     app: &App, caller: &Caller, filter: &Filter, request: &Request,
 ) -> Result<(Vec<Arc<Asset>>, Option<String>)> {
     let page = app.assets.page(caller, Scope::Catalogue, filter, request).await?;
     let ids: Vec<VersionId> = page.rows.iter().map(|row| row.id).collect();
     // What was deleted between the two reads is left out.
     let assets = app.assets.get_many(caller, &ids).await?.into_iter().flatten().collect();
+    Ok((assets, next_cursor(&page, request)))
+}
+
+/// Where the next page begins, if there is one.
+pub(super) fn next_cursor(page: &page::Page<VersionId>, request: &Request) -> Option<String> {
     let last = page.rows.last().filter(|_| page.more);
-    let next = last.map(|row| Cursor::new(request.order, &row.sort, &row.id.to_string()).encode());
-    Ok((assets, next))
+    last.map(|row| Cursor::new(request.order, &row.sort, &row.id.to_string()).encode())
 }
 
 async fn detail(
@@ -165,7 +174,7 @@ async fn detail(
     Reply { body: &body, max_age: Duration::from_secs(300), last_modified: None }.answer(caller)
 }
 
-fn item(asset: &Asset) -> Item<'_> {
+pub(super) fn item(asset: &Asset) -> Item<'_> {
     Item {
         version_id: asset.version_id,
         name: &asset.name,

@@ -15,4 +15,5 @@ pub(super) mod producers;
 mod query;
 pub(super) mod ready;
 mod reply;
+pub(super) mod search;
 pub(super) mod submit;

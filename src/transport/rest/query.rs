@@ -33,6 +33,11 @@ pub(super) fn read(query: &str, names: &[&'static str]) -> Result<BTreeMap<&'sta
     Ok(given)
 }
 
+/// Whether a parameter is there, be it empty.
+pub(super) fn is_there(query: Option<&str>, name: &str) -> bool {
+    url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).any(|(given, _)| given == name)
+}
+
 /// A whole number of digits alone.
 ///
 /// # Errors

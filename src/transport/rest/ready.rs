@@ -62,7 +62,12 @@ async fn by_query(
         let given = query::read(query.as_deref().unwrap_or_default(), &PARAMETERS)?;
         let target = query::version_id(&given, "versionId")?;
         let min_confs = query::number(&given, "minConfs", 0, 1_000_000)?;
-        let policy = given.get("policyId").map_or(policy::Asked::Default, |id| policy::Asked::Saved(id.clone()));
+        let policy = match given.get("policyId") {
+            Some(id) => policy::Asked::Saved(id.clone()),
+            // Named, and left empty: to judge by no policy instead would be to say yes unasked.
+            None if query::is_there(query.as_deref(), "policyId") => policy::Asked::Saved(String::new()),
+            None => policy::Asked::Default,
+        };
         ready::readiness(&served.app, &caller, target, Asked { min_confs, policy }, Utc::now()).await
     };
     answer(outcome.await)

@@ -135,7 +135,7 @@ fn envelope(tx: &Transaction, txids: &[Hash32], index: usize, header: &Header) -
         raw_tx: encode_hex(&tx.to_bytes()),
         txid: Some(txid),
         proof: Proof { txid, merkle_root: header.merkle_root, path },
-        block: BlockRef::Header { block_header: encode_hex(&header.to_bytes()) },
+        block: BlockRef::of_header(encode_hex(&header.to_bytes())),
     }
 }
 

@@ -38,16 +38,26 @@ impl Made<'_> {
              values ('prd_made', '02' || repeat('ab', 32), 'Made for tests') on conflict do nothing",
         )
         .await;
-        let id = format!("encode(sha256(convert_to('{lot} ' || n, 'UTF8')), 'hex')");
+        let (id, manifest) = (made_id(lot), made_manifest(lot));
         let sql = format!(
             "insert into assets (version_id, dataset_id, producer_id, name, description, content_hash, manifest_hash, \
                  manifest, policy_meta, created_at, updated_at) \
-             select {id}, 'made-' || (n % 7), {producer}, {name}, {description}, repeat('00', 32), {id}, '{{}}', {policy}, \
+             select {id}, 'made-' || (n % 7), {producer}, {name}, {description}, repeat('00', 32), {id}, {manifest}::jsonb, {policy}, \
                  {updated_at}, {updated_at} \
              from generate_series(1, {count}) as n"
         );
         assert_eq!(app.sql(&sql).await, u64::from(*count));
     }
+}
+
+/// SQL for the canonical manifest of the `n`-th version of a lot.
+fn made_manifest(lot: &str) -> String {
+    format!("('{{\"name\":\"{lot} ' || n || '\"}}')")
+}
+
+/// SQL for the identifier of the `n`-th version of a lot.
+pub(crate) fn made_id(lot: &str) -> String {
+    format!("encode(sha256(convert_to({}, 'UTF8')), 'hex')", made_manifest(lot))
 }
 
 /// A text as an SQL literal.

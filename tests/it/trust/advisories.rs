@@ -43,11 +43,19 @@ async fn an_advisory_counts_from_its_issue_to_its_withdrawal() {
             assert_eq!(refused(send(app, Method::DELETE, &one, json!({})).await, StatusCode::NOT_FOUND).await.0, "not-found");
         }
         assert!(is_ready().await);
+        // A producer's key is as good as its identifier.
+        let key = app.rows(&format!("select identity_key from producers where producer_id = '{producer}'")).await.remove(0);
+        let body = json!({"type": "BLOCK", "reason": "by key", "producerIds": [key]});
+        let issued: Value = send(app, Method::POST, "/advisories", body).await.json().await.expect("JSON");
+        assert!(!is_ready().await);
+        let one = format!("/advisories/{}", issued["advisoryId"].as_str().expect("id"));
+        assert_eq!(send(app, Method::DELETE, &one, json!({})).await.status(), StatusCode::NO_CONTENT);
         for (body, hint) in [
             (json!({"type": "BLOCK", "reason": "", "versionIds": [id]}), Some("reason")),
             (json!({"type": "BLOCK", "reason": "x"}), Some("versionIds")),
             (json!({"type": "BLOCK", "reason": "x", "versionIds": ["x"]}), Some("versionIds")),
             (json!({"type": "BLOCK", "reason": "x", "producerIds": [""]}), Some("producerIds")),
+            (json!({"type": "BLOCK", "reason": "x", "producerIds": ["nobody"]}), Some("producerIds")),
             (json!({"type": "BLOCK", "reason": "x", "versionIds": [id], "expiresAt": "2001-01-01T00:00:00Z"}), Some("expiresAt")),
             (json!({"type": "BLOCK", "reason": "x", "versionIds": [id], "payload": "x".repeat(70_000)}), Some("payload")),
             (json!({"type": "block", "reason": "x", "versionIds": [id]}), None),

@@ -7,7 +7,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::harness::chain::Chain;
-use crate::harness::makers::{Made, Random};
+use crate::harness::makers::{Made, Random, made_id};
 use crate::harness::{Setup, TestApp, with};
 
 const MAX_DEPTH: usize = 4;
@@ -52,12 +52,7 @@ async fn random_world(app: &TestApp, random: &mut Random, round: usize) -> World
     let lot = format!("round {round}");
     let count = 4 + random.below(20) as u32;
     Made { count, lot: &lot, ..Made::default() }.insert(app).await;
-    let ids = app
-        .rows(&format!(
-            "select encode(sha256(convert_to('{lot} ' || n, 'UTF8')), 'hex') from generate_series(1, {}) n",
-            count + 3
-        ))
-        .await;
+    let ids = app.rows(&format!("select {} from generate_series(1, {}) n", made_id(lot), count + 3)).await;
     let (published, absent) = ids.split_at(count as usize);
     let chance = 1 + random.below(3);
     let mut parents: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -212,11 +207,7 @@ async fn three_statements_whatever_the_size() {
     with(Setup::empty(), async |app| {
         for (lot, count) in [("one", 1), ("fifty", 50), ("five hundred", 500)] {
             Made { count, lot, ..Made::default() }.insert(app).await;
-            let ids = app
-                .rows(&format!(
-                    "select encode(sha256(convert_to('{lot} ' || n, 'UTF8')), 'hex') from generate_series(1, {count}) n"
-                ))
-                .await;
+            let ids = app.rows(&format!("select {} from generate_series(1, {count}) n", made_id(lot))).await;
             // A tree of four children each: five levels for five hundred.
             let edges: Vec<String> =
                 (1..ids.len()).map(|at| format!("('{}', '{}')", ids[(at - 1) / 4], ids[at])).collect();

@@ -32,6 +32,9 @@ async fn bundles_come_as_beef_and_as_paths() {
             assert_eq!(answer.headers()["overlay-bundle"], "complete");
             let beef = Beef::parse(&answer.bytes().await.expect("bytes")).expect("a BEEF");
             let claims = beef.check().expect("proven");
+            // What a stock reader takes it to be about.
+            let last = beef.transactions.last().expect("transactions").txid.to_string();
+            assert!(bundle["graph"]["nodes"][0]["txo"].as_str().expect("txo").starts_with(&last), "{id}");
             let nodes = bundle["graph"]["nodes"].as_array().expect("nodes");
             assert_eq!(claims.len(), nodes.len());
             for RootClaim { block_height: height, merkle_root: root, txid } in &claims {

@@ -170,7 +170,7 @@ async fn what_is_refused_changes_nothing() {
         assert_eq!(refused(submit(app, &large).await, StatusCode::PAYLOAD_TOO_LARGE).await.0, "payload-too-large");
         assert_eq!(stored(app).await, before);
 
-        // A version has one transaction.
+        // A version has one transaction that declares it.
         assert_eq!(submit(app, &with("topics", json!([]))).await.status(), StatusCode::OK);
         let published = stored(app).await;
         let answer = submit(app, &with("rawTx", json!(hex(&second)))).await;
@@ -278,6 +278,57 @@ async fn of_those_who_publish_at_a_time_one_wins() {
             let stored = app.rows(&format!("select txid || raw_tx from declarations where version_id = '{id}'")).await;
             assert_eq!(stored, [format!("{}{}", txs[won[0]].txid(), hex(&txs[won[0]]))]);
         }
+    })
+    .await;
+}
+
+/// A version that was published with the wrong transaction, or whose transaction a reorg has replaced, is not lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_is_worth_nothing_makes_way() {
+    with(open(), async |app| {
+        let manifest = manifest("twice", &[]);
+        let id = id_of(&manifest);
+        let txid =
+            async || app.rows(&format!("select txid || ' ' || kind from declarations where version_id = '{id}'")).await;
+        let body = |tx: &Transaction, envelope: Option<Value>| {
+            let mut body = json!({"rawTx": hex(tx), "manifest": manifest});
+            if let Some(envelope) = envelope {
+                body["suggestedEnvelope"] = envelope;
+            }
+            body
+        };
+        let right = declaring(&id);
+        let silent = Transaction { outputs: vec![], lock_time: 1, ..right.clone() };
+        let told: Value = submit(app, &body(&silent, None)).await.json().await.expect("JSON");
+        assert_eq!(told["type"], "UNKNOWN");
+        assert_eq!(submit(app, &body(&right, None)).await.status(), StatusCode::OK);
+        assert_eq!(txid().await, [format!("{} DLM1", right.txid())]);
+        // The other way there is none, nor to another that is proven as little.
+        let other = Transaction { lock_time: 2, ..right.clone() };
+        for tx in [&silent, &other] {
+            assert_eq!(refused(submit(app, &body(tx, None)).await, StatusCode::CONFLICT).await.0, "already-declared");
+        }
+        // One that is proven takes the place of one that is not.
+        let mut chain = Chain::of(app).await;
+        let proof = chain.proof_of(app, &other).await;
+        assert_eq!(submit(app, &body(&other, Some(proof))).await.status(), StatusCode::OK);
+        assert_eq!(txid().await, [format!("{} DLM1", other.txid())]);
+        app.caught_up().await;
+        assert_eq!(app.json(&format!("/ready?versionId={id}")).await["ready"], true);
+        let before = chain.take_off(app, 1).await;
+        let proof = chain.proof_of(app, &right).await;
+        // While the first proof holds, it stays; once its block is gone, the other takes its place.
+        before.put_on(app).await;
+        app.caught_up().await;
+        assert_eq!(submit(app, &body(&right, Some(proof.clone()))).await.status(), StatusCode::CONFLICT);
+        assert_eq!(txid().await, [format!("{} DLM1", other.txid())]);
+        chain.put_on(app).await;
+        app.caught_up().await;
+        assert_eq!(app.json(&format!("/ready?versionId={id}")).await["ready"], false);
+        assert_eq!(submit(app, &body(&right, Some(proof))).await.status(), StatusCode::OK);
+        assert_eq!(txid().await, [format!("{} DLM1", right.txid())]);
+        app.caught_up().await;
+        assert_eq!(app.json(&format!("/ready?versionId={id}")).await["ready"], true);
     })
     .await;
 }

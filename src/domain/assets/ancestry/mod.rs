@@ -5,6 +5,7 @@ mod store;
 use overlay_entity::ids::VersionId;
 use serde::{Deserialize, Serialize};
 
+use super::manifest::version_id;
 use crate::coherence::Tag;
 use crate::db::Db;
 use crate::domain::Document;
@@ -14,7 +15,10 @@ use crate::error::{Error, Kind, Result};
 pub const MAX_NODES: usize = 5_000;
 
 /// Most bytes of all its manifests together: they are held in memory, and sent, as one.
-pub const MAX_BYTES: i64 = 64 << 20;
+pub const MAX_BYTES: i64 = 16 << 20;
+
+/// Most steps from a version to a parent, of all that are walked at once.
+pub const MAX_EDGES: i64 = 50_000;
 
 /// The code of an ancestry beyond that.
 pub const TOO_LARGE: &str = "lineage-too-large";
@@ -41,13 +45,37 @@ pub struct Published {
     pub manifest_hash: String,
     /// The manifest.
     pub manifest: Document,
+    /// What of the rows is not as it was published.
+    pub altered: Option<Altered>,
+}
+
+/// What somebody has changed who wrote past us. Identifiers are hashes, so it shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Altered {
+    /// The manifest's hash is not the version's identifier.
+    Manifest,
+    /// The manifest names a parent that the version has no edge to.
+    Parents,
+}
+
+/// What is not as it was published. Edges beyond the manifest's are no harm: they ask for more.
+fn altered(id: VersionId, manifest: &serde_json::Value, parents: &[VersionId]) -> Option<Altered> {
+    if version_id(manifest) != id.to_string() {
+        return Some(Altered::Manifest);
+    }
+    let named = manifest.pointer("/lineage/parents").and_then(serde_json::Value::as_array);
+    let has_edge = |parent: &serde_json::Value| {
+        let parent = parent.as_str().and_then(|parent| parent.parse().ok());
+        parent.is_some_and(|parent: VersionId| parents.binary_search(&parent).is_ok())
+    };
+    named.is_some_and(|named| !named.iter().all(has_edge)).then_some(Altered::Parents)
 }
 
 /// The ancestries of `targets` down to `depth`, in order: each with the target first, then by depth and identifier; empty when
 /// it is not published. One statement. Ends on cycles, which only a writer that bypasses us can make.
 ///
 /// # Errors
-/// `lineage-too-large` when there are more than [`MAX_NODES`], or [`MAX_BYTES`] of manifests, in all; else what the database
+/// `lineage-too-large` when there are more than [`MAX_NODES`], [`MAX_EDGES`], or [`MAX_BYTES`] of manifests, in all; else what the database
 /// answers.
 pub(super) async fn walk(db: &Db, targets: &[VersionId], depth: u32) -> Result<Vec<Vec<Ancestor>>> {
     let walked = store::walk(db, targets, depth).await?.into_iter();
@@ -58,7 +86,8 @@ pub(super) async fn walk(db: &Db, targets: &[VersionId], depth: u32) -> Result<V
 /// The error of an ancestry that is too large to be walked.
 pub fn too_large() -> Error {
     let message = format!(
-        "the ancestry has more than {MAX_NODES} versions, or {} MiB of manifests or proofs: ask for less depth",
+        "the ancestry has more than {MAX_NODES} versions, {MAX_EDGES} steps from one to a parent, or {} MiB of manifests or \
+         proofs: ask for less depth",
         MAX_BYTES >> 20
     );
     Error::new(Kind::Conflict, TOO_LARGE, message).hint("depth")
