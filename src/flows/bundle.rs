@@ -128,13 +128,14 @@ impl Node {
     /// # Errors
     /// The first flaw.
     pub fn verified(&self, chain: &View) -> Result<Verified, Flaw> {
+        let declared = self.declared.as_ref().ok_or(Flaw::Unproven)?;
         // A proof is of what was published, not of what somebody has made of it since.
         match self.version.published.as_ref().and_then(|published| published.altered) {
             Some(Altered::Manifest) => return Err(Flaw::OtherManifest),
             Some(Altered::Parents) => return Err(Flaw::OtherParents),
             None => {}
         }
-        self.declared.as_ref().ok_or(Flaw::Unproven)?.against(chain)
+        declared.against(chain)
     }
 }
 

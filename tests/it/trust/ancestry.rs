@@ -52,7 +52,7 @@ async fn random_world(app: &TestApp, random: &mut Random, round: usize) -> World
     let lot = format!("round {round}");
     let count = 4 + random.below(20) as u32;
     Made { count, lot: &lot, ..Made::default() }.insert(app).await;
-    let ids = app.rows(&format!("select {} from generate_series(1, {}) n", made_id(lot), count + 3)).await;
+    let ids = app.rows(&format!("select {} from generate_series(1, {}) n", made_id(&lot), count + 3)).await;
     let (published, absent) = ids.split_at(count as usize);
     let chance = 1 + random.below(3);
     let mut parents: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();

@@ -85,7 +85,7 @@ async fn a_change_far_up_an_ancestry_is_seen() {
         app.caught_up().await;
         assert_eq!(nodes().await, before.0 + 1);
         // A parent that nobody has published, until somebody does.
-        let absent = "ab".repeat(32);
+        let absent = overlay::domain::assets::manifest::version_id(&json!({"name": "late"}));
         app.sql(&format!("insert into asset_parents values ('{oldest}', '{absent}')")).await;
         app.caught_up().await;
         for _ in 0..2 {
@@ -94,7 +94,8 @@ async fn a_change_far_up_an_ancestry_is_seen() {
         }
         app.sql(&format!(
             "insert into assets (version_id, dataset_id, producer_id, name, description, content_hash, manifest_hash, manifest, policy_meta) \
-             select '{absent}', dataset_id, producer_id, name, description, content_hash, '{absent}', manifest, policy_meta \
+             select '{absent}', dataset_id, producer_id, name, description, content_hash, '{absent}', \
+                 '{{\"name\": \"late\"}}', policy_meta \
              from assets where version_id = '{oldest}'"
         ))
         .await;

@@ -298,7 +298,8 @@ async fn a_transaction_that_is_worth_nothing_makes_way() {
             body
         };
         let right = declaring(&id);
-        let silent = Transaction { outputs: vec![], lock_time: 1, ..right.clone() };
+        let output = overlay::domain::spv::Output { satoshis: 1, script: vec![0x51] };
+        let silent = Transaction { outputs: vec![output], ..right.clone() };
         let told: Value = submit(app, &body(&silent, None)).await.json().await.expect("JSON");
         assert_eq!(told["type"], "UNKNOWN");
         assert_eq!(submit(app, &body(&right, None)).await.status(), StatusCode::OK);
