@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde_json::Value;
 
 use crate::app::{Terms, Trade};
@@ -57,6 +58,27 @@ pub struct Http {
     pub consistency: Consistency,
     /// GraphQL documents that may be executed.
     pub safelist: Arc<Safelist>,
+    /// Whether GraphQL tells of itself: introspection, suggestions in errors, and `/schema.graphql`.
+    pub introspection: bool,
+    /// Largest GraphQL answer, bytes.
+    pub response_limit: usize,
+    /// How much is done for whom.
+    pub limits: Limits,
+}
+
+/// How much is done for whom.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Requests a minute of one address; 0 for any number.
+    pub address: u32,
+    /// Requests a minute of one identity; 0 for any number.
+    pub identity: u32,
+    /// Most answers that are made at a time.
+    pub in_flight: usize,
+    /// Most connections.
+    pub connections: usize,
+    /// Proxies that are believed whom a request is from.
+    pub proxies: Vec<IpNet>,
 }
 
 /// Settings of trust and trade: read by the rooms they belong to.
@@ -176,7 +198,6 @@ impl Config {
             database_sizes,
             redis_timeout,
         };
-        r.check("RATE_LIMITS_JSON", |t| parse::object_of(t, |v| v.as_u64().is_some()));
         r.check("PAY_PROVIDERS_JSON", parse::is_provider_list);
         r.check("INGEST_API_KEYS", |t| t.split(',').map(str::trim).all(|k| (16..=200).contains(&k.len())));
         r.check("LOG_FILTER", |t| t.parse::<tracing_subscriber::filter::Targets>().is_ok());
@@ -257,6 +278,32 @@ fn http(r: &mut Reader<'_>) -> Http {
             _ => Consistency::Bounded,
         },
         safelist: Arc::new(safelist::safelist(r)),
+        introspection: r.flag("INTROSPECTION"),
+        response_limit: r.size("RESPONSE_SIZE_LIMIT", 1 << 30),
+        limits: limits(r),
+    }
+}
+
+fn limits(r: &mut Reader<'_>) -> Limits {
+    let is_limit = |(name, value): (&String, &Value)| {
+        ["address", "identity"].contains(&name.as_str()) && value.as_u64().is_some_and(|n| n <= u64::from(u32::MAX))
+    };
+    let given = r.json("RATE_LIMITS_JSON", |v| v.as_object().is_some_and(|o| o.iter().all(is_limit)));
+    let limit = |name: &str| given.get(name).and_then(Value::as_u64).and_then(|n| n.try_into().ok()).unwrap_or(0);
+    let proxies = r.text("TRUSTED_PROXIES").unwrap_or_default();
+    let proxies = proxies.split(',').map(str::trim).filter(|net| !net.is_empty());
+    // An address alone is a network of one.
+    let network = |net: &str| net.parse::<IpNet>().ok().or_else(|| net.parse::<IpAddr>().ok().map(IpNet::from));
+    let proxies: Option<Vec<IpNet>> = proxies.map(network).collect();
+    if proxies.is_none() {
+        r.fault("TRUSTED_PROXIES");
+    }
+    Limits {
+        address: limit("address"),
+        identity: limit("identity"),
+        in_flight: r.number("MAX_IN_FLIGHT", 1, 1_000_000),
+        connections: r.number("MAX_CONNECTIONS", 1, 1_000_000),
+        proxies: proxies.unwrap_or_default(),
     }
 }
 

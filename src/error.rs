@@ -31,6 +31,8 @@ pub enum Kind {
     Unprocessable,
     /// A dependency is unreachable or overloaded; try again later.
     Unavailable,
+    /// Who asks has asked too often; seconds to wait.
+    TooOften(u64),
     /// The request took too long.
     Timeout,
     /// A fault of ours.

@@ -185,11 +185,6 @@ pub(super) fn has_scheme(text: &str, schemes: &[&str]) -> bool {
     has_rest && url::Url::parse(text.trim()).is_ok_and(|url| schemes.contains(&url.scheme()))
 }
 
-pub(super) fn object_of(text: &str, passes: impl Fn(&Value) -> bool) -> bool {
-    let value: Option<Value> = serde_json::from_str(text).ok();
-    value.as_ref().and_then(Value::as_object).is_some_and(|o| o.values().all(passes))
-}
-
 pub(super) fn is_provider_list(text: &str) -> bool {
     let value: Option<Value> = serde_json::from_str(text).ok();
     let provider = |p: &Value| {

@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, Uri, header, request};
 use sha2::{Digest as _, Sha256};
 
 use super::caller;
+use super::front::FORWARDED_FOR;
 use super::graphql::live::events::is_accepted;
 use crate::cache::Digest;
 use crate::coherence::Consistency;
@@ -39,9 +40,10 @@ enum Decides {
     RequestId,
     Traceparent,
     Tracestate,
+    ForwardedFor,
 }
 
-const DECIDES: [(&str, Decides); 10] = [
+const DECIDES: [(&str, Decides); 11] = [
     ("content-type", Decides::ContentType),
     ("accept", Decides::Accept),
     ("accept-encoding", Decides::AcceptEncoding),
@@ -52,6 +54,7 @@ const DECIDES: [(&str, Decides); 10] = [
     ("x-request-id", Decides::RequestId),
     ("traceparent", Decides::Traceparent),
     ("tracestate", Decides::Tracestate),
+    (FORWARDED_FOR, Decides::ForwardedFor),
 ];
 
 /// Headers that name a caller, whose answers may be for nobody else, or change what the body or the connection is.
@@ -153,11 +156,21 @@ impl<'a> Asked<'a> {
         self.header(Decides::RequestId)
     }
 
+    /// Path and query.
+    pub(super) fn target(&self) -> &'a str {
+        self.target
+    }
+
+    /// Of whom a proxy says it is.
+    pub(super) fn forwarded_for(&self) -> Option<&'a [u8]> {
+        self.header(Decides::ForwardedFor)
+    }
+
     /// Its caller's trace, where it has one.
     pub(super) fn trace(&self) -> Option<HeaderMap> {
         self.header(Decides::Traceparent)?;
         let mut headers = HeaderMap::new();
-        for (name, decides) in &DECIDES[Decides::Traceparent as usize..] {
+        for (name, decides) in &DECIDES[Decides::Traceparent as usize..=Decides::Tracestate as usize] {
             if let Some(value) = self.header(*decides).and_then(|value| HeaderValue::from_bytes(value).ok()) {
                 headers.insert(*name, value);
             }

@@ -59,6 +59,9 @@ pub(super) async fn attach(State(served): State<Served>, mut request: Request, n
         Ok(identified) => identified,
         Err(refused) => return rest::error::answer(&refused),
     };
+    if let Err(error) = served.door.show(&caller) {
+        return rest::error::answer(&error);
+    }
     request.extensions_mut().insert(caller);
     next.run(request).await
 }

@@ -7,6 +7,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -16,7 +17,7 @@ use arc_swap::ArcSwapOption;
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use metrics::Histogram;
 use tower::Service;
@@ -25,6 +26,7 @@ use super::answer::{Dressed, Finished, Note, line};
 use super::asked::{Asked, Conditions, ROUTES};
 use super::audit::Auditor;
 use super::caller::{self, Reached};
+use super::door::{self, TurnedAway};
 use super::http::{REQUEST_ID, RequestId, Served};
 use super::origin::Origin;
 use crate::cache::{Digest, Kept, Responses};
@@ -35,11 +37,20 @@ use crate::error::{Error, Result};
 /// Finished answers, as they are kept.
 pub type Answers = Responses<Finished>;
 
+/// Where proxies say whom a request is from.
+pub(super) const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// Put into the extensions of a request: whose it is.
+#[derive(Clone, Copy)]
+pub(super) struct Client(pub(super) IpAddr);
+
 /// The service that the listener serves. Cheap to clone.
 #[derive(Clone)]
 pub struct Front {
     inner: Arc<Inner>,
     router: Router,
+    /// Whom the connection is from.
+    peer: IpAddr,
 }
 
 struct Inner {
@@ -56,7 +67,31 @@ impl Front {
     pub fn new(served: Served, router: Router) -> Self {
         let auditor = Auditor::new(served.http.audit_every);
         let inner = Inner { served, auditor, told: ArcSwapOption::empty(), times: Default::default() };
-        Self { inner: Arc::new(inner), router }
+        Self { inner: Arc::new(inner), router, peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED) }
+    }
+
+    /// The same for a connection from `peer`.
+    pub(super) fn of(&self, peer: IpAddr) -> Self {
+        Self { peer, ..self.clone() }
+    }
+
+    /// Counts a request.
+    ///
+    /// # Errors
+    /// `rate-limited` when it is one too many.
+    pub(super) fn knock(&self, path: &str, forwarded_for: Option<&[u8]>) -> Result<()> {
+        let door = &self.inner.served.door;
+        if !door.is_kept() || door::is_open(path) {
+            return Ok(());
+        }
+        door.knock(door.client(self.peer, forwarded_for))
+    }
+
+    /// The answer to a request that is not let in.
+    pub(super) async fn turn_away(&mut self, mut request: Request, why: Error) -> Response {
+        request.extensions_mut().insert(TurnedAway(why));
+        let Ok(response) = self.router.call(request).await;
+        response
     }
 }
 
@@ -86,7 +121,14 @@ impl Front {
     async fn answer(mut self, request: Request) -> Response {
         let begun = Instant::now();
         let http = &self.inner.served.http;
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        let forwarded_for = parts.headers.get(FORWARDED_FOR).map(HeaderValue::as_bytes);
+        if let Err(why) = self.knock(parts.uri.path(), forwarded_for) {
+            return self.turn_away(Request::from_parts(parts, body), why).await;
+        }
+        // Operations on it are counted too.
+        let client = Client(self.inner.served.door.client(self.peer, forwarded_for));
+        parts.extensions.insert(client);
         // Whatever the method, the body is read whole before anything else looks at it.
         let is_small = body.size_hint().exact().is_some_and(|size| size <= http.body_limit as u64);
         let mut head = Vec::new();
@@ -146,7 +188,7 @@ impl Front {
         if self.inner.auditor.is_due()
             && let Some(request) = asked.again(body)
         {
-            let Self { inner, router } = self.clone();
+            let Self { inner, router, .. } = self.clone();
             tokio::spawn(async move { inner.auditor.check(&inner.served, router, request, kept).await });
         }
         self.inner.told(asked, dressed.status, moment, elapsed, head);
@@ -188,7 +230,12 @@ impl Front {
             request.extensions_mut().insert(Reached(reached));
             digest
         });
+        let room = match self.inner.served.door.enter() {
+            Err(why) if !door::is_open(request.uri().path()) => return Err(self.turn_away(request, why).await),
+            room => room,
+        };
         let Ok(mut response) = self.router.call(request).await;
+        drop(room);
         let Some(note) = response.extensions_mut().remove::<Note>() else { return Err(response) };
         let (mut parts, body) = response.into_parts();
         // A handler's answer is whole already; there is nothing to wait for.

@@ -19,6 +19,7 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
 use tracing::Instrument;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
+use super::door::{self, Door};
 use super::front::{Answers, Front};
 use super::{caller, graphiql, graphql, rest};
 use crate::app::App;
@@ -40,6 +41,8 @@ pub struct Served {
     pub answers: Answers,
     /// Settings of the listener.
     pub http: Arc<Http>,
+    /// Who is let in.
+    pub door: Arc<Door>,
     /// Names what answers depend on beside requests and data: processes that differ in it share no answers.
     pub settings: u64,
     /// The metrics' exporter.
@@ -59,8 +62,9 @@ impl Served {
             persisted: graphql::Persisted::new(redis.clone(), config.http.safelist.clone()),
             answers: Answers::new(clock, redis, config.response_memory_bytes),
             app,
-            schema: graphql::schema(),
+            schema: graphql::schema(config.http.introspection),
             documents: graphql::Documents::default(),
+            door: Arc::new(Door::new(&config.http.limits)),
             http: Arc::new(config.http.clone()),
             settings: settings(config),
             metrics,
@@ -70,8 +74,9 @@ impl Served {
 
 /// The version, and the settings that show in answers.
 fn settings(config: &Config) -> u64 {
-    let Http { cors_origins, safelist, .. } = &config.http;
-    let shown = (env!("CARGO_PKG_VERSION"), cors_origins, safelist, &config.market.terms);
+    let Http { cors_origins, safelist, introspection, response_limit, .. } = &config.http;
+    let shown =
+        (env!("CARGO_PKG_VERSION"), cors_origins, safelist, introspection, response_limit, &config.market.terms);
     xxhash_rust::xxh3::xxh3_64(format!("{shown:?}").as_bytes())
 }
 
@@ -108,6 +113,7 @@ fn router(served: Served) -> Router {
         // A panic is answered like any other fault of ours.
         .layer(CatchPanicLayer::custom(|_| rest::error::answer(&Error::internal("a handler panicked"))))
         .layer(cors)
+        .layer(middleware::from_fn(door::keep))
         .layer(CompressionLayer::new())
         .layer(middleware::from_fn(move |request: Request, next: Next| deadline(timeout, request, next)))
         .layer(DefaultBodyLimit::max(body_limit));

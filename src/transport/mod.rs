@@ -4,6 +4,7 @@ pub mod answer;
 mod asked;
 mod audit;
 pub mod caller;
+mod door;
 pub mod front;
 pub mod graphiql;
 pub mod graphql;

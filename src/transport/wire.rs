@@ -7,6 +7,7 @@
 
 use std::mem::MaybeUninit;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
@@ -18,11 +19,12 @@ use bytes::Buf;
 use chrono::Utc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Sleep;
 
 use super::answer::{http_date, line};
 use super::asked::Asked;
+use super::door::turned_away;
 use super::front::{Front, Missed};
 use super::handed::{self, Rest};
 use crate::coherence::Consistency;
@@ -44,16 +46,26 @@ pub async fn serve(mut listener: TcpListener, front: Front, stopped: impl Future
     // Told from the start: beside the connections, how many of them went the long way.
     let connections = metrics::counter!("overlay_connections_total");
     metrics::counter!(HANDED_OVER).increment(0);
+    let room = Arc::new(Semaphore::new(front.http().limits.connections));
     tokio::pin!(stopped);
     loop {
-        let stream = tokio::select! {
-            (stream, _) = Listener::accept(&mut listener) => stream,
+        let (stream, peer) = tokio::select! {
+            accepted = Listener::accept(&mut listener) => accepted,
             () = &mut stopped => break,
+        };
+        let Ok(room) = room.clone().try_acquire_owned() else {
+            // Before anything is read: who has no room for more cannot afford to say so.
+            turned_away("connections");
+            continue;
         };
         // An answer is written at once: waiting for more would only delay it.
         let _as_it_is = stream.set_nodelay(true);
         connections.increment(1);
-        tokio::spawn(Connection { stream, front: front.clone(), stopping: stopping.clone() }.run());
+        let connection = Connection { stream, front: front.of(peer.ip()), stopping: stopping.clone() };
+        tokio::spawn(async move {
+            connection.run().await;
+            drop(room);
+        });
     }
     drop((listener, stopping));
     stop.send_replace(());
@@ -70,7 +82,7 @@ struct Connection {
 
 impl Connection {
     async fn run(mut self) {
-        let Http { body_limit, timeout, idle, .. } = *self.front.http();
+        let &Http { body_limit, timeout, idle, .. } = self.front.http();
         let (mut input, mut ahead, mut output, mut date) = (Vec::new(), Vec::new(), Vec::new(), Date::default());
         let mut stopping = self.stopping.clone();
         let period = timeout.min(idle);
@@ -294,6 +306,11 @@ enum Answer {
 
 /// Answers a request that came when it `begun`, the head to `output`.
 async fn answer(front: &mut Front, plain: &Plain<'_>, input: &[u8], begun: Instant, output: &mut Vec<u8>) -> Answer {
+    if let Err(why) = front.knock(plain.asked.target(), plain.asked.forwarded_for()) {
+        let Some(request) = request(&input[..plain.head], plain.asked.method(), &[]) else { return Answer::NoRequest };
+        let refused = Box::pin(front.turn_away(request, why)).await;
+        return Answer::Body(write_head(refused, *plain.asked.method() == Method::HEAD, output).await);
+    }
     match front.kept(&plain.asked, &input[plain.head..plain.whole], begun, output).await {
         Ok(dressed) => Answer::Body(dressed.body),
         // Boxed, so that a kept answer does not carry the room that making one takes.

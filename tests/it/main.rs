@@ -6,6 +6,7 @@ mod binary;
 mod cache;
 mod coherence;
 mod commerce;
+mod door;
 mod graphql;
 mod house;
 mod identity;

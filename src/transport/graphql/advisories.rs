@@ -48,8 +48,8 @@ impl AdvisoryObject {
 
     /// Details.
     #[graphql(complexity = 5)]
-    async fn payload(&self) -> Nullable<Json> {
-        nullable(self.0.payload.as_ref().map(Json::read).transpose())
+    async fn payload(&self, ctx: &Context<'_>) -> Nullable<Json> {
+        nullable(self.0.payload.as_ref().map(|payload| Json::read(ctx, payload)).transpose())
     }
 
     /// When it was issued.

@@ -94,8 +94,9 @@ impl AssetNode {
     }
 
     /// Free text; may be empty.
-    async fn description(&self) -> &str {
-        &self.0.description
+    async fn description(&self, ctx: &Context<'_>) -> async_graphql::Result<&str> {
+        ctx.data_unchecked::<Loaders>().room.take(self.0.description.len()).map_err(|error| graphql(&error))?;
+        Ok(&self.0.description)
     }
 
     /// SHA-256 of the content.
@@ -152,7 +153,7 @@ impl AssetNode {
     #[graphql(complexity = 5)]
     async fn manifest(&self, ctx: &Context<'_>) -> Nullable<Json> {
         let found = ctx.data_unchecked::<Loaders>().manifest(self.0.version_id).await;
-        nullable(found.and_then(|document| document.map(|d| Json::read(&d)).transpose()))
+        nullable(found.and_then(|document| document.map(|d| Json::read(ctx, &d)).transpose()))
     }
 
     /// Who published it.

@@ -83,9 +83,7 @@ impl Documents {
         if let Some(known) = self.0.get(text) {
             return Ok(known);
         }
-        if !guard::nests_sanely(text) {
-            return Err(Refusal::Beyond(format!("the document nests deeper than {} levels", guard::MAX_NESTING)));
-        }
+        guard::check(text).map_err(Refusal::Beyond)?;
         let document = parse_query(text).map_err(|_| Refusal::Unparsed)?;
         weigh::check(&document).map_err(Refusal::Beyond)?;
         let document = Arc::new(Known { document, is_proven: AtomicBool::new(false), plan: OnceLock::new() });

@@ -9,7 +9,7 @@ use async_graphql::{
 
 use super::documents::{Known, Refusal};
 use super::live::Begun;
-use super::loaders::Loaders;
+use super::loaders::{Loaders, Room, Writer};
 use super::persisted;
 use super::publish::Committed;
 use crate::coherence::Consistency;
@@ -129,10 +129,10 @@ impl Prepared {
     }
 
     /// The request for the executor, with the loaders of `caller`; an error when its variables do not do.
-    pub(super) fn request(&self, served: &Served, caller: Caller) -> Result<Request, ServerError> {
+    pub(super) fn request(&self, served: &Served, caller: Caller, room: Arc<Room>) -> Result<Request, ServerError> {
         // Before anything is read.
         let begun = Begun(served.app.feed.changes().now());
-        let loaders = Loaders::new(served.app.clone(), caller);
+        let loaders = Loaders::new(served.app.clone(), caller, room);
         let mut request = Request::new(self.query.as_str()).variables(self.variables.clone()).data(loaders).data(begun);
         if let Some(name) = &self.operation_name {
             request = request.operation_name(name);
@@ -146,26 +146,59 @@ impl Prepared {
 
     /// Executes a query or a mutation.
     pub(super) async fn execute(&self, served: &Served) -> Executed {
+        let most = served.http.response_limit;
         if let Some(plan) = self.document.as_ref().and_then(|document| document.plan())
             && let Some(data) =
-                plan.execute(self.operation_name.as_deref(), &served.app, &self.caller, &self.variables).await
+                plan.execute(self.operation_name.as_deref(), &served.app, &self.caller, &self.variables, most).await
         {
             metrics::counter!("overlay_graphql_executions_total", "by" => "plan").increment(1);
             return Executed::Data(data);
         }
         metrics::counter!("overlay_graphql_executions_total", "by" => "general").increment(1);
         let committed = Arc::new(Committed::default());
-        let answer = match self.request(served, self.caller.clone()) {
+        let room = Arc::new(Room::new(most));
+        let answer = match self.request(served, self.caller.clone(), room.clone()) {
             Ok(request) => served.schema.execute(request.data(committed.clone())).await,
             Err(error) => Answer::from_errors(vec![error]),
         };
         if self.is(OperationType::Mutation) {
             return Executed::Written(answer, committed.token());
         }
+        // Whatever did fit is not what was asked for.
+        if room.is_exceeded() {
+            return Executed::Read(too_large(most));
+        }
         if let Some(known) = self.document.as_ref().filter(|_| answer.is_ok()) {
             known.prove();
         }
         Executed::Read(answer)
+    }
+}
+
+/// The answer that does not fit into `most` bytes.
+fn too_large(most: usize) -> Answer {
+    let error = Room::new(most).too_large();
+    Answer::from_errors(vec![told("RESPONSE_TOO_LARGE", error.message())])
+}
+
+/// An answer as JSON, and whether it tells only why there is none: nothing was executed, or it is larger than `most` bytes. Then
+/// it has no `data`, not even null.
+pub(super) fn json(answer: &Answer, most: usize) -> (Vec<u8>, bool) {
+    #[derive(serde::Serialize)]
+    struct Refusal<'a> {
+        errors: &'a [ServerError],
+    }
+    let refusal = |answer: &Answer| {
+        let refusal = Refusal { errors: &answer.errors };
+        (serde_json::to_vec(&refusal).expect("errors are JSON"), true)
+    };
+    if is_refusal(answer) {
+        return refusal(answer);
+    }
+    let mut out = Writer::new(most);
+    match serde_json::to_writer(&mut out, answer) {
+        Ok(()) => (out.bytes, false),
+        Err(_) => refusal(&too_large(most)),
     }
 }
 

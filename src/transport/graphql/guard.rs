@@ -4,26 +4,37 @@
 //! ends the process: three kilobytes are enough. So nesting is counted first, in one pass without allocation.
 
 /// Deepest nesting of brackets of any kind.
-pub(super) const MAX_NESTING: usize = 64;
+const MAX_NESTING: usize = 64;
 
-/// Whether the brackets outside of strings and comments nest no deeper than [`MAX_NESTING`].
-pub(super) fn nests_sanely(query: &str) -> bool {
+/// Most tokens.
+const MAX_TOKENS: usize = 2_000;
+
+/// Whether a document may be parsed: its brackets nest no deeper than [`MAX_NESTING`], and it has no more than
+/// [`MAX_TOKENS`].
+///
+/// # Errors
+/// Why not.
+pub(super) fn check(query: &str) -> Result<(), String> {
     let bytes = query.as_bytes();
-    let (mut at, mut depth) = (0, 0usize);
+    let (mut at, mut depth, mut tokens) = (0, 0usize, 0usize);
     // Once a block string finds no end, no later one can: looking again each time would take quadratic time.
     let mut block_strings_end = true;
     while let Some(byte) = bytes.get(at) {
         at += 1;
+        tokens += 1;
         match byte {
             b'{' | b'[' | b'(' => {
                 depth += 1;
                 if depth > MAX_NESTING {
-                    return false;
+                    return Err(format!("the document nests deeper than {MAX_NESTING} levels"));
                 }
             }
             // More closing than opening is the parser's to refuse.
             b'}' | b']' | b')' => depth = depth.saturating_sub(1),
-            b'#' => at += bytes[at..].iter().take_while(|b| !matches!(b, b'\n' | b'\r')).count(),
+            b'#' => {
+                at += bytes[at..].iter().take_while(|b| !matches!(b, b'\n' | b'\r')).count();
+                tokens -= 1;
+            }
             b'"' if bytes[at..].starts_with(b"\"\"") => {
                 let end = if block_strings_end { block_string_end(bytes, at + 2) } else { None };
                 block_strings_end = end.is_some();
@@ -31,10 +42,26 @@ pub(super) fn nests_sanely(query: &str) -> bool {
                 at = end.unwrap_or(at + 1);
             }
             b'"' => at = string_end(bytes, at),
+            b' ' | b'\t' | b'\n' | b'\r' | b',' => tokens -= 1,
+            b'.' if bytes[at..].starts_with(b"..") => at += 2,
+            b'0'..=b'9' | b'-' => at += bytes[at..].iter().take_while(|b| is_of_number(**b)).count(),
+            b if is_of_name(*b) => at += bytes[at..].iter().take_while(|b| is_of_name(**b)).count(),
             _ => {}
         }
+        if tokens > MAX_TOKENS {
+            return Err(format!("the document has more than {MAX_TOKENS} tokens"));
+        }
     }
-    true
+    Ok(())
+}
+
+/// What names are made of, and what can stand nowhere.
+fn is_of_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
+}
+
+fn is_of_number(byte: u8) -> bool {
+    byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'-' | b'+')
 }
 
 /// The place after a string's closing quote. A line break ends it too: the parser refuses such a string, so what
@@ -68,6 +95,34 @@ fn block_string_end(bytes: &[u8], mut at: usize) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn nests_sanely(query: &str) -> bool {
+        !check(query).is_err_and(|why| why.contains("nests"))
+    }
+
+    #[test]
+    fn tokens_are_counted_as_they_are_written() {
+        let counts = |text: &str, tokens: usize| {
+            let copies = 2_000 / tokens;
+            assert!(check(&text.repeat(copies)).is_ok(), "{text:?}");
+            assert!(check(&text.repeat(copies + 1)).is_err(), "{text:?}");
+        };
+        for (text, tokens) in [
+            ("a ", 1),
+            ("a,,\n", 1),
+            ("a#b c d\n", 1),
+            ("\"a b { c\" ", 1),
+            ("\"\"\"a \" b\"\"\" ", 1),
+            ("a:-1.5e+3 ", 3),
+            ("{a} ", 3),
+            ("a...b ", 3),
+            ("$a!=[1] ", 7),
+        ] {
+            counts(text, tokens);
+        }
+        let long = format!("{{ a(x: \"{}\") }}", "many words ".repeat(10_000));
+        assert!(check(&long).is_ok(), "a long text is one token");
+    }
 
     #[test]
     fn nesting_is_counted_outside_of_strings_and_comments_only() {
@@ -103,6 +158,6 @@ mod tests {
     /// A quarter of a megabyte of what looks like block strings is one pass, not one a string.
     #[test]
     fn escaped_block_quotes_take_linear_time() {
-        assert!(nests_sanely(&"\\\"\"\" ".repeat(1 << 18)));
+        assert!(check(&("\\\"\"\" ".repeat(500) + &" ".repeat(1 << 22))).is_ok());
     }
 }

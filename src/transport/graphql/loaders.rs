@@ -29,9 +29,11 @@ use crate::error::{Error, Result};
 use crate::flows::ready::Readiness;
 
 mod gather;
+mod room;
 mod trust;
 
 use gather::Gather;
+pub(super) use room::{Room, Writer};
 
 /// Whose page, and which.
 type PageKey = (Scope, Request);
@@ -75,6 +77,8 @@ pub(super) struct Batch {
 pub(super) struct Loaders {
     pub(super) app: App,
     pub(super) caller: Caller,
+    /// What the answer may still hold.
+    pub(super) room: Arc<Room>,
     assets: Gather<VersionId, Answer<Asset>, Batch>,
     parents: Gather<VersionId, Answer<Parents>, Batch>,
     manifests: Gather<VersionId, Answer<Document>, Batch>,
@@ -95,11 +99,12 @@ pub(super) struct Loaders {
 // Boxed: a load's own state is kilobytes, and the executor would set as much aside, and move it, for every field of every
 // object of the query.
 impl Loaders {
-    pub(super) fn new(app: App, caller: Caller) -> Self {
+    pub(super) fn new(app: App, caller: Caller, room: Arc<Room>) -> Self {
         let batch = Batch { app: app.clone(), caller: caller.clone() };
         Self {
             app,
             caller,
+            room,
             assets: Gather::new(batch.clone()),
             parents: Gather::new(batch.clone()),
             manifests: Gather::new(batch.clone()),

@@ -68,17 +68,18 @@ const MAX_DEPTH: usize = 15;
 /// Highest cost of a query: each field costs one, a list its size times what it contains.
 const MAX_COMPLEXITY: usize = 20_000;
 
-/// Builds the schema. It holds no state: what a request needs comes with it.
-pub fn schema() -> Schema {
-    Schema::build(Query::default(), Mutation::default(), Subscription)
+/// Builds the schema. It holds no state: what a request needs comes with it. One that does not introspect tells nothing of
+/// itself in errors either.
+pub fn schema(introspects: bool) -> Schema {
+    let schema = Schema::build(Query::default(), Mutation::default(), Subscription)
         .limit_depth(MAX_DEPTH)
         .limit_complexity(MAX_COMPLEXITY)
-        .limit_directives(20)
-        .finish()
+        .limit_directives(20);
+    if introspects { schema.finish() } else { schema.disable_introspection().disable_suggestions().finish() }
 }
 
 /// The schema in SDL, sorted: what `schema.graphql` holds.
 pub fn sdl() -> String {
     let options = async_graphql::SDLExportOptions::new().sorted_fields().sorted_arguments().sorted_enum_items();
-    schema().sdl_with_options(options).trim_end().to_owned() + "\n"
+    schema(true).sdl_with_options(options).trim_end().to_owned() + "\n"
 }

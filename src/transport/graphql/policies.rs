@@ -47,8 +47,8 @@ impl PolicyNode {
 
     /// The rules.
     #[graphql(complexity = 5)]
-    async fn document(&self) -> Nullable<Json> {
-        nullable(Json::read(&self.0.doc).map(Some))
+    async fn document(&self, ctx: &Context<'_>) -> Nullable<Json> {
+        nullable(Json::read(ctx, &self.0.doc).map(Some))
     }
 
     /// When it was first saved.

@@ -108,7 +108,7 @@ impl RunObject {
     #[graphql(complexity = 50)]
     async fn evidence(&self, ctx: &Context<'_>) -> Nullable<Json> {
         let found = ctx.data_unchecked::<Loaders>().evidence(self.0.run_id.clone()).await;
-        nullable(found.and_then(|document| document.map(|d| Json::read(&d)).transpose()))
+        nullable(found.and_then(|document| document.map(|d| Json::read(ctx, &d)).transpose()))
     }
 
     /// When it was decided.

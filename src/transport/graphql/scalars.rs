@@ -1,7 +1,14 @@
 //! Scalars of our own, each with the page that specifies it.
 
-use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
+use async_graphql::{Context, InputValueError, InputValueResult, Scalar, ScalarType, Value};
 use overlay_entity::ids::VersionId;
+
+use super::loaders::Loaders;
+use crate::domain::Document;
+use crate::error::{Error, Result};
+
+/// Bytes of memory that a value of a document takes beside its text, roughly.
+const VALUE: usize = 32;
 
 /// 32 bytes as 64 lower-case hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -82,9 +89,15 @@ impl ScalarType for Bytes {
 pub(super) struct Json(pub(super) Value);
 
 impl Json {
-    /// Reads a document's text.
-    pub(super) fn read(document: &crate::domain::Document) -> crate::error::Result<Self> {
-        serde_json::from_str(document.text()).map(Self).map_err(crate::error::Error::internal)
+    /// Reads a document's text, if the answer has room for it.
+    ///
+    /// # Errors
+    /// `response-too-large`.
+    pub(super) fn read(ctx: &Context<'_>, document: &Document) -> Result<Self> {
+        // A value is more than its text, the more values there are in it.
+        let values = memchr::memchr_iter(b',', document.text().as_bytes()).count();
+        ctx.data_unchecked::<Loaders>().room.take(document.text().len() + VALUE * values)?;
+        serde_json::from_str(document.text()).map(Self).map_err(Error::internal)
     }
 }
 

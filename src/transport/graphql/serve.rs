@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use async_graphql::parser::types::OperationType;
-use async_graphql::{Response as Answer, ServerError, Value};
+use async_graphql::{Response as Answer, Value};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -22,12 +22,21 @@ use crate::domain::caller::Caller;
 use crate::error::Error;
 use crate::transport::answer::{Hold, finish};
 use crate::transport::caller::CONSISTENCY;
+use crate::transport::front::Client;
 use crate::transport::http::{Served, typed};
+use crate::transport::rest::error;
 
 pub(in crate::transport) fn routes() -> Router<Served> {
-    Router::new()
-        .route("/graphql", get(by_query_string).post(by_body))
-        .route("/schema.graphql", get(|| async { typed("text/plain; charset=utf-8", super::sdl()) }))
+    Router::new().route("/graphql", get(by_query_string).post(by_body)).route("/schema.graphql", get(printed))
+}
+
+/// The schema, where it is told.
+async fn printed(State(served): State<Served>) -> Response {
+    if served.http.introspection {
+        typed("text/plain; charset=utf-8", super::sdl())
+    } else {
+        error::answer(&Error::not_found("this server does not tell its schema; see INTROSPECTION"))
+    }
 }
 
 const JSON: &str = "application/json";
@@ -62,10 +71,10 @@ async fn by_body(
 
 async fn by_query_string(
     State(served): State<Served>, Extension(caller): Extension<Caller>, headers: HeaderMap, RawQuery(query): RawQuery,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    client: Option<Extension<Client>>, upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     if let Ok(upgrade) = upgrade {
-        return live::socket::answer(served, &headers, upgrade);
+        return live::socket::answer(served, &headers, client.map(|Extension(client)| client), upgrade);
     }
     let media = Media::accepted(&headers);
     let query = query.unwrap_or_default();
@@ -120,10 +129,11 @@ async fn run(
         let status = if media == Media::Graphql { StatusCode::BAD_REQUEST } else { StatusCode::OK };
         return media.refuse(status, "BAD_REQUEST", message);
     }
+    let most = served.http.response_limit;
     match prepared.execute(served).await {
         Executed::Data(data) => media.data(&data, prepared.caller, prepared.demand),
-        Executed::Read(answer) => media.answer(answer, prepared.caller, prepared.demand),
-        Executed::Written(answer, token) => media.written(answer, token),
+        Executed::Read(answer) => media.answer(answer, prepared.caller, prepared.demand, most),
+        Executed::Written(answer, token) => media.written(answer, token, most),
     }
 }
 
@@ -160,36 +170,28 @@ impl Media {
 
     /// A request that was executed, or refused by validation. The newer type tells the latter by its status; with plain
     /// JSON every well-formed answer is a 200.
-    fn answer(self, mut answer: Answer, caller: Caller, demand: Consistency) -> Response {
-        let refused = execute::is_refusal(&answer);
-        let status = match self {
-            Self::Graphql if refused => StatusCode::BAD_REQUEST,
-            _ => StatusCode::OK,
-        };
+    fn answer(self, mut answer: Answer, caller: Caller, demand: Consistency, most: usize) -> Response {
         if caller.ledger().is_unverified() {
             answer.extensions.insert("stale".into(), Value::Boolean(true));
         }
-        let bytes = match written(&answer, refused) {
-            Ok(bytes) => bytes,
-            Err(cause) => return crate::transport::rest::error::answer(&Error::internal(cause)),
-        };
-        if answer.is_ok() {
+        let (bytes, is_refusal) = execute::json(&answer, most);
+        if answer.is_ok() && !is_refusal {
             return finish(self.name(), bytes, caller, demand, Hold::Least, None);
         }
+        self.told(is_refusal, bytes)
+    }
+
+    /// What is nobody else's answer, and nobody's twice. With plain JSON every well-formed answer is a 200.
+    fn told(self, is_refusal: bool, bytes: Vec<u8>) -> Response {
+        let status = if self == Self::Graphql && is_refusal { StatusCode::BAD_REQUEST } else { StatusCode::OK };
         (status, [(header::CONTENT_TYPE, self.name()), (header::CACHE_CONTROL, "no-store")], bytes).into_response()
     }
 
-    /// What a mutation answered, with the token of what it wrote last. It is nobody else's answer, and nobody's twice.
-    fn written(self, answer: Answer, token: Option<String>) -> Response {
-        let refused = execute::is_refusal(&answer);
-        let status = if matches!(self, Self::Graphql) && refused { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    /// What a mutation answered, with the token of what it wrote last.
+    fn written(self, answer: Answer, token: Option<String>, most: usize) -> Response {
         let answer = execute::with_token(answer, token.clone());
-        let bytes = match written(&answer, refused) {
-            Ok(bytes) => bytes,
-            Err(cause) => return crate::transport::rest::error::answer(&Error::internal(cause)),
-        };
-        let mut response =
-            (status, [(header::CONTENT_TYPE, self.name()), (header::CACHE_CONTROL, "no-store")], bytes).into_response();
+        let (bytes, is_refusal) = execute::json(&answer, most);
+        let mut response = self.told(is_refusal, bytes);
         if let Some(token) = token.and_then(|token| HeaderValue::try_from(token).ok()) {
             response.headers_mut().insert(HeaderName::from_static(CONSISTENCY), token);
         }
@@ -224,13 +226,4 @@ impl Media {
         let body = serde_json::json!({"errors": [execute::told(code, message)]}).to_string();
         (status, [(header::CONTENT_TYPE, self.name()), (header::CACHE_CONTROL, "no-store")], body).into_response()
     }
-}
-
-/// The answer's bytes. What was refused before anything was executed has no `data`, not even null.
-fn written(answer: &Answer, refused: bool) -> serde_json::Result<Vec<u8>> {
-    #[derive(serde::Serialize)]
-    struct Refused<'a> {
-        errors: &'a [ServerError],
-    }
-    if refused { serde_json::to_vec(&Refused { errors: &answer.errors }) } else { serde_json::to_vec(answer) }
 }

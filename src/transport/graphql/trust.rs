@@ -105,9 +105,9 @@ impl BundleNode {
 
     /// The manifest as it was published. Its hash is the version's identifier.
     #[graphql(complexity = 5)]
-    async fn manifest(&self) -> Nullable<Json> {
+    async fn manifest(&self, ctx: &Context<'_>) -> Nullable<Json> {
         let published = self.node().version.published.as_ref();
-        nullable(published.map(|published| Json::read(&published.manifest)).transpose())
+        nullable(published.map(|published| Json::read(ctx, &published.manifest)).transpose())
     }
 
     /// The output that declares it, `txid:vout`.
@@ -185,8 +185,8 @@ impl ProofObject {
 
     /// The envelope: the transaction, the Merkle path and the block.
     #[graphql(complexity = 5)]
-    async fn envelope(&self) -> Nullable<Json> {
-        nullable(self.0.declared.envelope.as_ref().map(Json::read).transpose())
+    async fn envelope(&self, ctx: &Context<'_>) -> Nullable<Json> {
+        nullable(self.0.declared.envelope.as_ref().map(|envelope| Json::read(ctx, envelope)).transpose())
     }
 }
 

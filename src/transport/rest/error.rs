@@ -42,6 +42,7 @@ pub(in crate::transport) fn answer(error: &Error) -> Response {
         Kind::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Kind::Unprocessable => StatusCode::UNPROCESSABLE_ENTITY,
         Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::TooOften(_) => StatusCode::TOO_MANY_REQUESTS,
         Kind::Timeout => StatusCode::GATEWAY_TIMEOUT,
         Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     };
@@ -54,7 +55,11 @@ pub(in crate::transport) fn answer(error: &Error) -> Response {
         message: error.message(),
         details: Details(error.details()),
     };
-    respond(status, body)
+    let mut response = respond(status, body);
+    if let Kind::TooOften(seconds) = error.kind() {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
 }
 
 /// An answer that no error of the domain stands for.

@@ -51,6 +51,8 @@ struct Run<'p> {
     caller: &'p Caller,
     variables: &'p Variables,
     definitions: &'p Definitions,
+    /// Bytes that the answer may take.
+    most: usize,
 }
 
 /// `None`: left to the general executor.
@@ -59,12 +61,12 @@ type Fetched<T> = Option<T>;
 impl Plan {
     /// The answer's `data` as JSON; `None` when the general executor must answer.
     pub(super) async fn execute(
-        &self, operation: Option<&str>, app: &App, caller: &Caller, variables: &Variables,
+        &self, operation: Option<&str>, app: &App, caller: &Caller, variables: &Variables, most: usize,
     ) -> Fetched<Vec<u8>> {
         if operation.is_some_and(|wanted| self.name.as_deref() != Some(wanted)) {
             return None;
         }
-        let run = Run { app, caller, variables, definitions: &self.definitions };
+        let run = Run { app, caller, variables, definitions: &self.definitions, most };
         let mut cost = 0usize;
         for (_, root) in &self.roots {
             cost = cost.saturating_add(match root {
@@ -92,6 +94,7 @@ impl Plan {
             }
         }
         out.push(b'}');
-        Some(out)
+        // Cut short then; the general executor says that it is too large.
+        (out.len() <= most).then_some(out)
     }
 }

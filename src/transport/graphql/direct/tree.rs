@@ -89,7 +89,7 @@ impl<N: Noun> Selection<N> {
                 columns.into_iter().collect::<Option<_>>()?
             }
         };
-        Some(Objects { selection: self, items, columns })
+        Some(Objects { selection: self, items, columns, most: run.most })
     }
 }
 
@@ -98,10 +98,16 @@ pub(super) struct Objects<'p, N> {
     selection: &'p Selection<N>,
     items: Vec<Arc<N>>,
     columns: Vec<Box<dyn Column + 'p>>,
+    /// Bytes that the answer may take.
+    most: usize,
 }
 
 impl<N: Noun> Column for Objects<'_, N> {
     fn write(&self, out: &mut Vec<u8>, at: usize) {
+        // It is too large already: there is no use in what else it says.
+        if out.len() > self.most {
+            return;
+        }
         out.push(b'{');
         for (place, (key, kind)) in self.selection.fields.iter().enumerate() {
             key.write(out, place);

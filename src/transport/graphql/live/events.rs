@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use super::{Live, Ready};
 use crate::coherence::Position;
-use crate::transport::graphql::execute::{Executed, Prepared, told};
+use crate::transport::graphql::execute::{Executed, Prepared, json, told};
 use crate::transport::http::Served;
 
 /// The media type.
@@ -36,27 +36,28 @@ pub(in crate::transport) fn is_accepted(accept: &[u8]) -> bool {
 pub(in crate::transport::graphql) async fn answer(
     served: &Served, prepared: Prepared, headers: &HeaderMap, by_link: bool,
 ) -> Response {
+    let most = served.http.response_limit;
     if prepared.is(OperationType::Subscription) {
         let mut live = match Live::open(served, prepared).await {
             Ok(live) => live,
-            Err(errors) => return once(next(&Answer::from_errors(errors))),
+            Err(errors) => return once(next(&Answer::from_errors(errors), most)),
         };
         let last = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()).and_then(Position::parse);
         if let Some(last) = last {
             live.resume(last);
         }
         let ending = served.app.feed.changes().ending();
-        return response(follow(live, ending, pause(served)));
+        return response(follow(live, ending, pause(served), most));
     }
     if prepared.is(OperationType::Mutation) && by_link {
         let error = told("METHOD_NOT_ALLOWED", "a mutation must be sent with POST");
-        return once(next(&Answer::from_errors(vec![error])));
+        return once(next(&Answer::from_errors(vec![error]), most));
     }
     match prepared.execute(served).await {
         Executed::Data(data) => {
             once(Event::default().event("next").data(text(&[br#"{"data":"#, &data[..], b"}"].concat())))
         }
-        Executed::Read(answer) | Executed::Written(answer, _) => once(next(&answer)),
+        Executed::Read(answer) | Executed::Written(answer, _) => once(next(&answer, most)),
     }
 }
 
@@ -66,9 +67,8 @@ fn pause(served: &Served) -> Duration {
     Duration::from_secs(12).min(served.http.idle / 3)
 }
 
-fn next(answer: &Answer) -> Event {
-    let answer = serde_json::to_string(answer).unwrap_or_else(|_| r#"{"errors":[]}"#.into());
-    Event::default().event("next").data(answer)
+fn next(answer: &Answer, most: usize) -> Event {
+    Event::default().event("next").data(text(&json(answer, most).0))
 }
 
 /// JSON has no line breaks of its own, which an event's data could not hold.
@@ -98,7 +98,7 @@ fn response(events: impl Stream<Item = Result<Event, Infallible>> + Send + 'stat
 /// A subscription's events. It ends without `complete` when the server stops or the client is too slow, so that the client
 /// comes back for the rest. Nothing is gathered: the next event is made once the last one is on its way.
 fn follow(
-    live: Live, ending: watch::Receiver<bool>, pause: Duration,
+    live: Live, ending: watch::Receiver<bool>, pause: Duration, most: usize,
 ) -> impl Stream<Item = Result<Event, Infallible>> + Send {
     let begun = Event::default().comment("subscribed").id(live.position().to_string());
     let events = stream::unfold((live, ending), move |(mut live, ending)| async move {
@@ -106,7 +106,7 @@ fn follow(
             Err(_) => Event::default().comment("").id(live.position().to_string()),
             Ok(Some(Ready::Event)) => {
                 let (answer, position) = live.tell().await;
-                next(&answer).id(position.to_string())
+                next(&answer, most).id(position.to_string())
             }
             Ok(Some(Ready::TooSlow) | None) => return None,
         };

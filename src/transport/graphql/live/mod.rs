@@ -17,6 +17,7 @@ pub(super) use root::ChangeQuery;
 pub use root::Subscription;
 
 use super::execute::Prepared;
+use super::loaders::Room;
 use crate::coherence::{Change, Cursor, Missed, Next, Position};
 use crate::domain::caller::Caller;
 use crate::transport::http::Served;
@@ -150,7 +151,7 @@ impl Live {
     pub(super) async fn open(served: &Served, prepared: Prepared) -> Result<Self, Vec<ServerError>> {
         debug_assert!(prepared.is(OperationType::Subscription));
         let opening = Arc::new(Opening::default());
-        let request = prepared.request(served, prepared.caller.clone()).map_err(|error| vec![error])?;
+        let request = prepared.request(served, prepared.caller.clone(), room(served)).map_err(|error| vec![error])?;
         let mut stream = served.schema.execute_stream(request.data(opening.clone()));
         if let Some(answer) = stream.next().await.filter(Answer::is_err) {
             return Err(answer.errors);
@@ -174,6 +175,11 @@ impl Live {
     /// How far it has come, while there is no event to be told.
     pub(super) fn position(&self) -> Position {
         self.cursor.position()
+    }
+
+    /// Bytes that an event's answer may take.
+    pub(super) fn most(&self) -> usize {
+        self.served.http.response_limit
     }
 
     /// Waits until there is an event; `None` when the server is about to stop. Nothing is lost when it is not waited for to
@@ -213,13 +219,18 @@ impl Live {
     async fn answer(&self, event: Event) -> Answer {
         // A caller of its own, since what a request has read is noted with its caller.
         let caller = Caller::reading(self.prepared.demand);
-        let request = match self.prepared.request(&self.served, caller) {
+        let request = match self.prepared.request(&self.served, caller, room(&self.served)) {
             Ok(request) => request,
             Err(error) => return Answer::from_errors(vec![error]),
         };
         let mut stream = self.served.schema.execute_stream(request.data(event));
         stream.next().await.unwrap_or_else(|| failed("the event was lost"))
     }
+}
+
+/// Room for one answer.
+fn room(served: &Served) -> Arc<Room> {
+    Arc::new(Room::new(served.http.response_limit))
 }
 
 fn failed(why: &str) -> Answer {

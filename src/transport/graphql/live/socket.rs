@@ -20,7 +20,8 @@ use tokio::time::{Instant, timeout};
 use super::{Live, Ready};
 use crate::error::{Error, Kind};
 use crate::transport::caller;
-use crate::transport::graphql::execute::{self, Executed, Parameters, Prepared, told};
+use crate::transport::front::Client;
+use crate::transport::graphql::execute::{self, Executed, Parameters, Prepared, Refused, told};
 use crate::transport::http::Served;
 use crate::transport::rest::error;
 
@@ -65,9 +66,18 @@ fn closing<T>(code: u16, reason: impl Into<String>) -> Result<T, Closing> {
     Err(Closing(code, reason.into()))
 }
 
+/// Where a connection comes from.
+#[derive(Clone, Copy)]
+struct From {
+    /// Not from a page of somebody else's.
+    is_local: bool,
+    /// Whose it is, as far as the door knows.
+    client: Option<Client>,
+}
+
 /// Takes a request for a WebSocket.
 pub(in crate::transport::graphql) fn answer(
-    served: Served, headers: &HeaderMap, upgrade: WebSocketUpgrade,
+    served: Served, headers: &HeaderMap, client: Option<Client>, upgrade: WebSocketUpgrade,
 ) -> Response {
     let origins = &served.http.cors_origins;
     let is_welcome = |origin: &str| origins.is_empty() || origins.iter().any(|own| own == origin);
@@ -76,17 +86,17 @@ pub(in crate::transport::graphql) fn answer(
         let message = "pages of this origin are not served; see CORS_ORIGINS";
         return error::answer(&Error::new(Kind::Forbidden, "forbidden", message));
     }
-    let is_local = caller::is_local(headers);
+    let from = From { is_local: caller::is_local(headers), client };
     let limit = served.http.body_limit;
     let upgrade = upgrade.protocols([PROTOCOL]).read_buffer_size(READ_BUFFER);
-    upgrade.max_message_size(limit).max_frame_size(limit).on_upgrade(move |socket| serve(socket, served, is_local))
+    upgrade.max_message_size(limit).max_frame_size(limit).on_upgrade(move |socket| serve(socket, served, from))
 }
 
-async fn serve(mut socket: WebSocket, served: Served, is_local: bool) {
+async fn serve(mut socket: WebSocket, served: Served, from: From) {
     // Held until the connection is closed: the server waits for that when it stops.
     let mut ending = served.app.feed.changes().ending();
     metrics::gauge!("overlay_websockets").increment(1);
-    let mut connection = Connection::new(served, is_local);
+    let mut connection = Connection::new(served, from);
     let Closing(code, reason) = tokio::select! {
         closing = connection.run(&mut socket) => closing,
         _ = ending.wait_for(|ended| *ended) => Closing(1001, "the server is about to stop".into()),
@@ -109,8 +119,7 @@ async fn serve(mut socket: WebSocket, served: Served, is_local: bool) {
 
 struct Connection {
     served: Served,
-    /// Whether no page of somebody else's has opened it.
-    is_local: bool,
+    from: From,
     /// The session that it was opened within.
     sid: Option<String>,
     is_open: bool,
@@ -121,9 +130,9 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(served: Served, is_local: bool) -> Self {
+    fn new(served: Served, from: From) -> Self {
         let (operations, outcomes, heard) = (HashMap::new(), SelectAll::new(), Instant::now());
-        Self { served, is_local, sid: None, is_open: false, operations, outcomes, heard }
+        Self { served, from, sid: None, is_open: false, operations, outcomes, heard }
     }
 
     async fn run(&mut self, socket: &mut WebSocket) -> Closing {
@@ -225,10 +234,17 @@ impl Connection {
     }
 
     async fn begin(&mut self, id: String, parameters: Parameters) {
-        let caller = caller::within(&self.served, self.sid.as_deref(), self.is_local).await;
+        let caller = caller::within(&self.served, self.sid.as_deref(), self.from.is_local).await;
         let served = self.served.clone();
+        // An operation is what a request is elsewhere.
+        let counted = self.from.client.map_or(Ok(()), |Client(client)| served.door.knock(client));
+        let counted = counted.and_then(|()| served.door.show(&caller));
         let outcomes = async move {
-            match execute::prepare(&served, caller, parameters).await {
+            let prepared = match counted {
+                Ok(()) => execute::prepare(&served, caller, parameters).await,
+                Err(error) => Err(Refused::Fault(error)),
+            };
+            match prepared {
                 Ok(prepared) => operate(served, prepared).await,
                 Err(refused) => {
                     let (code, message) = refused.told();
@@ -267,7 +283,7 @@ async fn operate(served: Served, prepared: Prepared) -> BoxStream<'static, Outco
             Err(errors) => only(Outcome::Errors(errors)),
         };
     }
-    let limit = served.http.timeout;
+    let (limit, most) = (served.http.timeout, served.http.response_limit);
     let answer = match timeout(limit, prepared.execute(&served)).await {
         Err(_) => return only(Outcome::Errors(vec![told("TIMEOUT", "the operation took too long")])),
         Ok(Executed::Data(data)) => format!(r#"{{"data":{}}}"#, String::from_utf8_lossy(&data)),
@@ -275,8 +291,8 @@ async fn operate(served: Served, prepared: Prepared) -> BoxStream<'static, Outco
         Ok(Executed::Read(answer) | Executed::Written(answer, _)) if execute::is_refusal(&answer) => {
             return only(Outcome::Errors(answer.errors));
         }
-        Ok(Executed::Read(answer)) => written(&answer),
-        Ok(Executed::Written(answer, token)) => written(&execute::with_token(answer, token)),
+        Ok(Executed::Read(answer)) => written(&answer, most),
+        Ok(Executed::Written(answer, token)) => written(&execute::with_token(answer, token), most),
     };
     stream::iter([Outcome::Next(answer), Outcome::Complete]).boxed()
 }
@@ -292,16 +308,15 @@ fn follow(live: Live) -> impl Stream<Item = Outcome> + Send {
         match live.ready().await? {
             Ready::Event => {
                 let (answer, _) = live.tell().await;
-                Some((Outcome::Next(written(&answer)), Some(live)))
+                Some((Outcome::Next(written(&answer, live.most())), Some(live)))
             }
             Ready::TooSlow => Some((Outcome::TooSlow, None)),
         }
     })
 }
 
-fn written(answer: &Answer) -> String {
-    serde_json::to_string(answer)
-        .unwrap_or_else(|_| r#"{"errors":[{"message":"the answer cannot be written"}]}"#.into())
+fn written(answer: &Answer, most: usize) -> String {
+    String::from_utf8_lossy(&execute::json(answer, most).0).into_owned()
 }
 
 fn text_of(message: &Value) -> Message {
