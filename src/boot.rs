@@ -154,6 +154,7 @@ impl Server {
     /// `bad-request` when the address cannot be bound, with what to do.
     pub async fn start(config: &Config, app: App) -> Result<Self> {
         let listener = bind(config).await?;
+        allow_files(config.http.limits.connections);
         let address = listener.local_addr().map_err(Error::internal)?;
         let served = Served::new(config, app.clone())?;
         let (stop, stopped) = oneshot::channel::<()>();
@@ -180,6 +181,24 @@ impl Server {
         self.app.feed.stop();
         self.app.cache.replicas().close().await;
         self.app.db.clone().close().await;
+    }
+}
+
+/// Files that are open beside connections of clients: stores, logs, the program itself.
+const OTHER_FILES: u64 = 500;
+
+/// Lets the process have as many files open as it may have connections, as far as the system allows it: the limit that most
+/// shells set is made for programs of long ago.
+fn allow_files(connections: usize) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let wanted = connections as u64 + OTHER_FILES;
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let allowed = maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    if current.is_some_and(|current| current < allowed) {
+        let _else_it_stays = setrlimit(Resource::Nofile, Rlimit { current: Some(allowed), maximum });
+    }
+    if allowed < wanted {
+        tracing::info!(connections, files = allowed, "fewer files may be open (ulimit -Hn) than MAX_CONNECTIONS needs");
     }
 }
 

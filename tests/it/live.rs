@@ -3,6 +3,7 @@
 mod events;
 mod follow;
 mod kinds;
+mod many;
 mod protocol;
 
 use serde_json::{Value, json};

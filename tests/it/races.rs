@@ -6,26 +6,25 @@
 
 mod herd;
 mod nemesis;
-mod process;
 mod reader;
 mod world;
 mod writer;
 
 use std::sync::Arc;
 
+use crate::harness::process::Process;
 use crate::harness::{private_redis, with_database};
-use process::Process;
 use reader::Tally;
 use tokio::task::JoinHandle;
 use world::World;
 
 /// A number from the environment.
-fn setting(name: &str, default: u64) -> u64 {
+pub(crate) fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 /// The seed of this run, printed so that a failure can be repeated.
-fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     let seed = setting("OVERLAY_SEED", uuid::Uuid::new_v4().as_u64_pair().0);
     eprintln!("OVERLAY_SEED={seed}");
     seed

@@ -5,6 +5,7 @@ pub(crate) mod chain;
 pub(crate) mod keys;
 pub(crate) mod makers;
 pub(crate) mod node;
+pub(crate) mod process;
 mod proxy;
 pub(crate) mod socket;
 mod stores;
@@ -193,6 +194,14 @@ impl TestApp {
         let found = self.rows(&format!("select version_id from assets where name = '{name}'")).await;
         found.into_iter().next().unwrap_or_else(|| panic!("no asset is called {name}"))
     }
+}
+
+/// The first column of a query's rows in that database, as text.
+pub(crate) async fn rows_of(url: &str, sql: &str) -> Vec<String> {
+    let session = session(url).await;
+    let rows = rows(&session, sql).await;
+    session.get_postgres_connection_pool().close().await;
+    rows
 }
 
 async fn rows(outsider: &DatabaseConnection, sql: &str) -> Vec<String> {

@@ -1,8 +1,8 @@
 //! Ten thousand clients ask for one thing at once that no cache has: PostgreSQL is asked once by each process.
 
-use super::process::Process;
 use super::setting;
 use crate::harness::Wire;
+use crate::harness::process::Process;
 use sea_orm::{ConnectionTrait, TransactionTrait};
 
 use crate::harness::{Setup, TestApp, private_redis, session, with_database};

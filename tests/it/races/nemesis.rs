@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use overlay::devstack::{DevStack, Options, RedisServer};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 
-use super::process::Process;
 use super::reader::Reader;
 use super::world::{Dice, World};
 use super::{finished, seed, setting, writer};
+use crate::harness::process::Process;
 use crate::harness::{Mode, Proxy, patient, private_redis};
 
 /// Whether PostgreSQL is away: odd while it is.

@@ -4,10 +4,10 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::thread::JoinHandle;
 
-use crate::harness::Wire;
+use super::Wire;
 
 /// A running server.
-pub(super) struct Process {
+pub(crate) struct Process {
     child: Child,
     address: String,
     /// Reads the log to its end, so that the server never waits for us; answers it.
@@ -16,7 +16,7 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts a server with these settings and the demo market.
-    pub(super) fn start(settings: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(settings: &[(&str, &str)]) -> Self {
         let folder = std::env::temp_dir().join(format!("overlay-it-{}", uuid::Uuid::new_v4().simple()));
         std::fs::create_dir_all(&folder).expect("folder");
         let binary = std::env::var("OVERLAY_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_overlay").to_owned());
@@ -35,18 +35,25 @@ impl Process {
         Self { child, address, log: Some(log) }
     }
 
-    pub(super) fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
-    pub(super) async fn metrics(&self) -> String {
+    pub(crate) async fn metrics(&self) -> String {
         let mut wire = Wire::new(&self.address);
         let answer = wire.ask("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("metrics");
         String::from_utf8(answer.body).expect("text")
     }
 
+    /// Bytes of memory that it holds.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        1024 * line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or_default()
+    }
+
     /// Ends it as an orchestrator would.
-    pub(super) fn terminate(mut self) {
+    pub(crate) fn terminate(mut self) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("is there");
         let status = self.child.wait().expect("ends");
