@@ -6,11 +6,15 @@
 /// Deepest nesting of brackets of any kind.
 const MAX_NESTING: usize = 64;
 
-/// Most tokens.
+/// Most tokens, comments among them.
 const MAX_TOKENS: usize = 2_000;
 
+/// Longest name or number, bytes: a suggestion for a name that is not known is looked for among all that are, and takes its
+/// length times theirs.
+const MAX_WORD: usize = 200;
+
 /// Whether a document may be parsed: its brackets nest no deeper than [`MAX_NESTING`], and it has no more than
-/// [`MAX_TOKENS`].
+/// [`MAX_TOKENS`], none of them a longer word than [`MAX_WORD`].
 ///
 /// # Errors
 /// Why not.
@@ -31,10 +35,8 @@ pub(super) fn check(query: &str) -> Result<(), String> {
             }
             // More closing than opening is the parser's to refuse.
             b'}' | b']' | b')' => depth = depth.saturating_sub(1),
-            b'#' => {
-                at += bytes[at..].iter().take_while(|b| !matches!(b, b'\n' | b'\r')).count();
-                tokens -= 1;
-            }
+            // Counted: to skip one takes the parser as long as to read a name.
+            b'#' => at += bytes[at..].iter().take_while(|b| !matches!(b, b'\n' | b'\r')).count(),
             b'"' if bytes[at..].starts_with(b"\"\"") => {
                 let end = if block_strings_end { block_string_end(bytes, at + 2) } else { None };
                 block_strings_end = end.is_some();
@@ -44,8 +46,14 @@ pub(super) fn check(query: &str) -> Result<(), String> {
             b'"' => at = string_end(bytes, at),
             b' ' | b'\t' | b'\n' | b'\r' | b',' => tokens -= 1,
             b'.' if bytes[at..].starts_with(b"..") => at += 2,
-            b'0'..=b'9' | b'-' => at += bytes[at..].iter().take_while(|b| is_of_number(**b)).count(),
-            b if is_of_name(*b) => at += bytes[at..].iter().take_while(|b| is_of_name(**b)).count(),
+            b if is_of_number(*b) || is_of_name(*b) => {
+                let is_of = if is_of_name(*b) && !b.is_ascii_digit() { is_of_name } else { is_of_number };
+                let word = bytes[at..].iter().take_while(|b| is_of(**b)).count();
+                if word >= MAX_WORD {
+                    return Err(format!("the document has a name or a number of more than {MAX_WORD} bytes"));
+                }
+                at += word;
+            }
             _ => {}
         }
         if tokens > MAX_TOKENS {
@@ -110,7 +118,7 @@ mod tests {
         for (text, tokens) in [
             ("a ", 1),
             ("a,,\n", 1),
-            ("a#b c d\n", 1),
+            ("a#b c d\n", 2),
             ("\"a b { c\" ", 1),
             ("\"\"\"a \" b\"\"\" ", 1),
             ("a:-1.5e+3 ", 3),
@@ -120,6 +128,8 @@ mod tests {
         ] {
             counts(text, tokens);
         }
+        assert!(check(&"a".repeat(200)).is_ok() && check(&"a".repeat(201)).is_err());
+        assert!(check(&"1".repeat(200)).is_ok() && check(&"1".repeat(201)).is_err());
         let long = format!("{{ a(x: \"{}\") }}", "many words ".repeat(10_000));
         assert!(check(&long).is_ok(), "a long text is one token");
     }
