@@ -15,10 +15,12 @@ use crate::domain::assets::{self, Assets};
 use crate::domain::policies::{self, Policies};
 use crate::domain::prices::Prices;
 use crate::domain::producers::{self, Producers};
+use crate::domain::receipts::broadcast::Provider;
 use crate::domain::receipts::{self, Receipts};
 use crate::domain::sessions::Sessions;
 use crate::domain::spv::Spv;
 use crate::error::{Error, Result};
+use crate::https::Https;
 
 /// All that the server can do. Cheap to clone.
 #[derive(Clone)]
@@ -58,6 +60,8 @@ pub struct Rooms {
     pub unstable: AtomicBool,
     /// The change feed: how fresh reads are.
     pub feed: Arc<Feed>,
+    /// The way to other servers.
+    pub https: Https,
     /// The cache, for its state.
     pub cache: Cache,
     /// The database, for its state.
@@ -94,6 +98,10 @@ pub struct Trade {
     pub own_script: Option<String>,
     /// Whether outputs must match exactly; else they may hold more.
     pub is_strict: bool,
+    /// Whether payments are sent to the network from here.
+    pub is_live: bool,
+    /// Where to, in this order.
+    pub providers: Vec<Provider>,
 }
 
 impl App {
@@ -113,6 +121,7 @@ impl App {
             terms,
             unstable: AtomicBool::new(false),
             feed,
+            https: Https::default(),
             cache,
             db,
         }))

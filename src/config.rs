@@ -198,7 +198,6 @@ impl Config {
             database_sizes,
             redis_timeout,
         };
-        r.check("PAY_PROVIDERS_JSON", parse::is_provider_list);
         r.check("INGEST_API_KEYS", |t| t.split(',').map(str::trim).all(|k| (16..=200).contains(&k.len())));
         r.check("LOG_FILTER", |t| t.parse::<tracing_subscriber::filter::Targets>().is_ok());
         r.finish(config)
@@ -311,10 +310,6 @@ fn market(r: &mut Reader<'_>) -> Market {
     r.fallback("HEADERS_SOURCE", "HEADERS_FILE");
     let poll = r.ms("HEADERS_POLL_MS", 100, 3_600_000);
     r.check("OL_NAMESPACE", |t| (1..=200).contains(&t.chars().count()));
-    if r.choice("BROADCAST_MODE", &["dryrun", "live"]) == "live" {
-        // Better than to take a payment for sent that nobody has sent.
-        r.fault_because("BROADCAST_MODE", "payments are not broadcast yet: leave it at dryrun".into());
-    }
     r.check("ADMIN_IDENTITY_KEYS", |t| t.split(',').map(str::trim).all(parse::is_identity_key));
     let admins = r.text("ADMIN_IDENTITY_KEYS").unwrap_or_default();
     Market {
@@ -339,6 +334,15 @@ fn market(r: &mut Reader<'_>) -> Market {
 fn trade(r: &mut Reader<'_>) -> Trade {
     r.check("PAY_SCRIPT_HEX", parse::is_script);
     let splits = r.json("PAY_SPLITS_JSON", parse::is_whole_split);
+    let providers = r.text("PAY_PROVIDERS_JSON").map_or(Some(Vec::new()), |text| parse::providers(&text));
+    let is_live = r.choice("BROADCAST_MODE", &["dryrun", "live"]) == "live";
+    if providers.is_none() {
+        r.fault("PAY_PROVIDERS_JSON");
+    }
+    let providers = providers.unwrap_or_default();
+    if is_live && providers.is_empty() {
+        r.fault_because("BROADCAST_MODE", "live needs PAY_PROVIDERS_JSON, which says where payments are sent".into());
+    }
     Trade {
         quote_ttl: Duration::from_secs(r.number("PRICE_QUOTE_TTL_SEC", 1, 86_400)),
         receipt_ttl: Duration::from_secs(r.number("RECEIPT_TTL_SEC", 1, 31_536_000)),
@@ -346,6 +350,8 @@ fn trade(r: &mut Reader<'_>) -> Trade {
         own_share: splits.get("overlay").and_then(Value::as_f64).map_or(0, |share| (share * 1e9).round() as u32),
         own_script: r.text("PAY_SCRIPT_HEX"),
         is_strict: r.flag("PAY_STRICT"),
+        is_live,
+        providers,
     }
 }
 

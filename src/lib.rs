@@ -10,5 +10,6 @@ pub mod devstack;
 pub mod domain;
 pub mod error;
 pub mod flows;
+pub mod https;
 pub mod telemetry;
 pub mod transport;

@@ -55,6 +55,19 @@ pub struct Model {
     /// That block, 64 lower-case hex in display order.
     #[sea_orm(column_type = "Text")]
     pub payment_block_hash: Option<String>,
+    /// How far the payment has come on its way to the network: `due` or `accepted`; null when it is not sent from here.
+    #[sea_orm(column_type = "Text")]
+    pub broadcast: Option<String>,
+    /// Host of the service that has taken it.
+    #[sea_orm(column_type = "Text")]
+    pub broadcast_by: Option<String>,
+    /// Why it could not be sent at the last try, or was refused.
+    #[sea_orm(column_type = "Text")]
+    pub broadcast_note: Option<String>,
+    /// How often it was tried, or its proof asked for.
+    pub broadcast_tries: i32,
+    /// When it is tried again.
+    pub broadcast_next_at: Option<DateTimeUtc>,
 }
 
 /// Ways to other tables.

@@ -20,7 +20,7 @@ use crate::step::{Step, sql};
 pub struct Migrator;
 
 impl Migrator {
-    fn steps() -> [Step; 9] {
+    fn steps() -> [Step; 10] {
         [
             sql!("m0001_extensions_and_feed"),
             sql!("m0002_market"),
@@ -31,6 +31,7 @@ impl Migrator {
             sql!("m0007_epoch_mark"),
             sql!("m0008_request_nonces"),
             sql!("m0009_payments"),
+            sql!("m0010_broadcast"),
         ]
     }
 

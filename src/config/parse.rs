@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{Config, Fault, SETTINGS, Setting};
+use crate::domain::receipts::broadcast::{Protocol, Provider};
 
 pub(super) struct Reader<'a> {
     get: &'a dyn Fn(&str) -> Option<String>,
@@ -185,13 +186,28 @@ pub(super) fn has_scheme(text: &str, schemes: &[&str]) -> bool {
     has_rest && url::Url::parse(text.trim()).is_ok_and(|url| schemes.contains(&url.scheme()))
 }
 
-pub(super) fn is_provider_list(text: &str) -> bool {
-    let value: Option<Value> = serde_json::from_str(text).ok();
-    let provider = |p: &Value| {
-        let field = |name: &str| p.get(name).and_then(Value::as_str);
-        matches!(field("type"), Some("arc" | "mapi")) && field("url").is_some_and(|u| has_scheme(u, &["http", "https"]))
+/// Services that take payments: `type` (arc or mapi) and `url`, and perhaps `apiKey` and `timeoutMs`.
+pub(super) fn providers(text: &str) -> Option<Vec<Provider>> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    struct Given {
+        r#type: String,
+        url: String,
+        api_key: Option<String>,
+        timeout_ms: Option<u64>,
+    }
+    let given: Vec<Given> = serde_json::from_str(text).ok()?;
+    let provider = |given: Given| {
+        let protocol = match given.r#type.as_str() {
+            "arc" => Protocol::Arc,
+            "mapi" => Protocol::Mapi,
+            _ => return None,
+        };
+        let timeout = given.timeout_ms.unwrap_or(5_000);
+        let timeout = (100..=30_000).contains(&timeout).then(|| Duration::from_millis(timeout))?;
+        Provider::new(protocol, &given.url, given.api_key.as_deref(), timeout)
     };
-    value.as_ref().and_then(Value::as_array).is_some_and(|list| list.iter().all(provider))
+    Some(given).filter(|given| given.len() <= 10)?.into_iter().map(provider).collect()
 }
 
 /// Shares of `overlay` and `producer`, either of which may be left out.

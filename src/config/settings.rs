@@ -154,10 +154,10 @@ pub const SETTINGS: &[Setting] = &[
     ),
     secret(
         "PAY_PROVIDERS_JSON",
-        "a JSON list of objects with `type` (arc or mapi) and `url`",
-        "where payments are broadcast",
+        "a JSON list of at most 10 objects with `type` (arc or mapi), `url`, and perhaps `apiKey` and `timeoutMs` (100 to 30000)",
+        "services that payments are sent to, in this order",
     ),
-    setting("BROADCAST_MODE", "dryrun", "dryrun", "whether payments are broadcast; so far they are not"),
+    setting("BROADCAST_MODE", "dryrun", "dryrun or live", "whether payments are sent to the network"),
     setting("OL_NAMESPACE", "overlay:dev", "1 to 200 characters", "namespace of our own lineage events"),
     setting("OL_QUERY_MAX_DEPTH", "10", "1 to 100", "deepest lineage query"),
     setting("OL_QUERY_CACHE_TTL_SEC", "", "0 to 2592000", "old name of the lineage TTL, in seconds"),

@@ -1,8 +1,9 @@
 //! Buying: a receipt is asked for, quoted, paid, and confirmed by a proof.
 //!
-//! `pending → paid → confirmed → consumed`, `pending → expired`, and `confirmed → paid` when the payment's block leaves the best
-//! chain. The database keeps to these ways whoever writes (`m0009_payments`); here each step locks the row first.
+//! `pending → paid → confirmed → consumed`, `pending → expired`, `confirmed → paid` when the payment's block leaves the best
+//! chain, and `paid → pending` when the network refuses it. The database keeps to these ways whoever writes (`m0009_payments`); here each step locks the row first.
 
+mod broadcast;
 mod pay;
 mod store;
 mod sweep;
@@ -73,6 +74,7 @@ pub async fn create(
         unit_price_sat: quote.unit.satoshis,
         amount_sat: quote.total,
         payment_txid: None,
+        broadcast: None,
         created_at: now,
         expires_at: Some(now + app.terms.trade.receipt_ttl),
     };

@@ -1,5 +1,6 @@
 //! Prices and receipts: what is asked is what is paid, once, and a receipt goes no other way than it may.
 
+mod broadcast;
 mod killed;
 mod prices;
 mod receipts;

@@ -1,5 +1,6 @@
 //! Receipts: what a consumer asked a price for, paid, and may use.
 
+pub mod broadcast;
 pub mod split;
 mod store;
 
@@ -10,6 +11,7 @@ use futures_util::FutureExt;
 use overlay_entity::ids::VersionId;
 use serde::{Deserialize, Serialize};
 
+use self::broadcast::Broadcast;
 use crate::cache::{Cache, Cached, Key, Kind, Loaded, Merge, Params};
 use crate::coherence::Tag;
 use crate::db::Db;
@@ -53,6 +55,9 @@ pub struct Receipt {
     pub amount_sat: i64,
     /// The paying transaction, 64 hex digits.
     pub payment_txid: Option<String>,
+    /// How far the payment has come on its way to the network; `None` when it is not sent from here.
+    #[serde(default)]
+    pub broadcast: Option<Broadcast>,
     /// When it was asked for.
     pub created_at: DateTime<Utc>,
     /// When it ends.

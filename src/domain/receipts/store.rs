@@ -6,13 +6,14 @@ use chrono::{DateTime, Utc};
 use overlay_entity::ids::VersionId;
 use sea_orm::{FromQueryResult, Value};
 
+use super::broadcast::Broadcast;
 use super::{Receipt, Status};
 use crate::db::Db;
 use crate::domain::page::{self, Request, Row, Source};
 use crate::error::{Error, Result};
 
 const COLUMNS: &str = "r.receipt_id, r.version_id, r.status, r.quantity::bigint as quantity, r.unit_price_sat, \
-    r.amount_sat, r.payment_txid, r.created_at, r.expires_at";
+    r.amount_sat, r.payment_txid, r.broadcast, r.created_at, r.expires_at";
 
 #[derive(FromQueryResult)]
 struct ReceiptRow {
@@ -23,6 +24,7 @@ struct ReceiptRow {
     unit_price_sat: i64,
     amount_sat: i64,
     payment_txid: Option<String>,
+    broadcast: Option<String>,
     created_at: DateTime<Utc>,
     expires_at: Option<DateTime<Utc>>,
 }
@@ -47,6 +49,7 @@ impl TryFrom<ReceiptRow> for Receipt {
             unit_price_sat: row.unit_price_sat,
             amount_sat: row.amount_sat,
             payment_txid: row.payment_txid,
+            broadcast: row.broadcast.as_deref().map(Broadcast::parse).transpose()?,
             created_at: row.created_at,
             expires_at: row.expires_at,
         })

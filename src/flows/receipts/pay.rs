@@ -3,7 +3,7 @@
 use chrono::{DateTime, SubsecRound, Utc};
 use serde_json::{Value, json};
 
-use super::{Sale, absent, sale, store};
+use super::{Sale, absent, broadcast, sale, store};
 use crate::app::App;
 use crate::coherence::Token;
 use crate::domain::caller::Caller;
@@ -19,7 +19,8 @@ use crate::flows::publish::{Evidence, enveloped, not_proven};
 /// # Errors
 /// `identity-required`; `bad-request` for bytes that are no transaction; `not-found`; `forbidden` when another asked for it; `not-quoted`; `quote-expired`,
 /// `receipt-expired`; `outputs-missing` when it does not pay what was quoted; `already-paid` when another transaction does;
-/// `transaction-used` when it pays another receipt; what the database answers. Nothing is then changed.
+/// `transaction-used` when it pays another receipt; `payment-refused` when the network does not take it; what the database answers.
+/// Nothing is then changed.
 pub async fn submit(
     app: &App, caller: &Caller, receipt_id: &str, raw_tx: &[u8], now: DateTime<Utc>,
 ) -> Result<(Sale, Token)> {
@@ -28,7 +29,8 @@ pub async fn submit(
         .map_err(|cause| Error::invalid(format!("`rawTx` is no transaction: {cause}")).hint("rawTx"))?;
     let (txid, raw) = (payment.txid().to_string(), encode_hex(raw_tx));
     let paid: Vec<(String, u64)> = payment.outputs.iter().map(|o| (encode_hex(&o.script), o.satoshis)).collect();
-    let is_strict = app.terms.trade.is_strict;
+    let (is_strict, is_live) = (app.terms.trade.is_strict, app.terms.trade.is_live);
+    let sent = txid.clone();
     let (id, buyer, now) = (receipt_id.to_owned(), caller.clone(), now.trunc_subsecs(6));
     let ((), token) = app
         .write("receipt.submit", move |tx| {
@@ -53,10 +55,14 @@ pub async fn submit(
                     );
                     return Err(Error::new(Kind::Conflict, "outputs-missing", message).hint("rawTx"));
                 }
-                store::paid(tx, &row.receipt, &txid, &raw, now).await
+                store::paid(tx, &row.receipt, (&txid, &raw), is_live, now).await
             })
         })
         .await?;
+    if is_live {
+        broadcast::send_due(app, Some(receipt_id), now).await?;
+        broadcast::verdict(app, receipt_id, &sent).await?;
+    }
     Ok((sale(app, caller, receipt_id).await?.ok_or_else(absent)?, token))
 }
 
@@ -69,10 +75,19 @@ pub async fn prove(
     app: &App, caller: &Caller, receipt_id: &str, evidence: Evidence, now: DateTime<Utc>,
 ) -> Result<(Sale, Token)> {
     caller.may_write()?;
-    let (txid, raw) = store::payment(&app.db, receipt_id).await?.ok_or_else(absent)?.ok_or_else(|| {
+    let payment = store::payment(&app.db, receipt_id).await?.ok_or_else(absent)?.ok_or_else(|| {
         let message = "no transaction was submitted for it: submit one first";
         Error::new(Kind::Conflict, "not-paid", message)
     })?;
+    let token = attach(app, caller, receipt_id, payment, evidence, Some(caller.clone()), now).await?;
+    Ok((sale(app, caller, receipt_id).await?.ok_or_else(absent)?, token))
+}
+
+/// Puts a proof to a receipt's payment on behalf of its `buyer`, or on the server's own.
+pub(super) async fn attach(
+    app: &App, caller: &Caller, receipt_id: &str, (txid, raw): (Hash32, Vec<u8>), evidence: Evidence,
+    buyer: Option<Caller>, now: DateTime<Utc>,
+) -> Result<Token> {
     let envelope = enveloped(app, caller, txid, &raw, evidence).await?;
     let checked = Checked::of(&envelope).map_err(|refusal| not_proven(refusal.code(), refusal.code()))?;
     if checked.txid != txid {
@@ -82,11 +97,15 @@ pub async fn prove(
     let verified = checked.against(&chain).map_err(|refusal| not_proven(refusal.code(), refusal.code()))?;
     let envelope = serde_json::to_value(&envelope).map_err(Error::internal)?;
     let is_deep = verified.confirmations >= app.terms.policy_min_confs;
-    let (id, buyer, now) = (receipt_id.to_owned(), caller.clone(), now.trunc_subsecs(6));
+    let (id, now) = (receipt_id.to_owned(), now.trunc_subsecs(6));
     let ((), token) = app
         .write("receipt.prove", move |tx| {
             Box::pin(async move {
-                let row = store::locked(tx, &id).await?.ok_or_else(absent)?.bought_by(&buyer)?;
+                let row = store::locked(tx, &id).await?.ok_or_else(absent)?;
+                let row = match &buyer {
+                    Some(buyer) => row.bought_by(buyer)?,
+                    None => row,
+                };
                 store::proven(tx, &row.receipt, &envelope, verified.block_hash, now).await?;
                 if is_deep && row.receipt.status == Status::Paid {
                     store::confirmed(tx, &row.receipt, &details(txid, &verified), now).await?;
@@ -95,7 +114,7 @@ pub async fn prove(
             })
         })
         .await?;
-    Ok((sale(app, caller, receipt_id).await?.ok_or_else(absent)?, token))
+    Ok(token)
 }
 
 /// What the revenue log says of a proof.

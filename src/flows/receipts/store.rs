@@ -8,13 +8,14 @@ use super::Quote;
 use crate::db::{Db, Tx};
 use crate::domain::caller::Caller;
 use crate::domain::hex::decode_hex;
+use crate::domain::receipts::broadcast::Broadcast;
 use crate::domain::receipts::split::QuotedOutput;
 use crate::domain::receipts::{Receipt, Status};
 use crate::domain::spv::Hash32;
 use crate::error::{Error, Kind, Result};
 
 const COLUMNS: &str = "receipt_id, version_id, status, quantity::bigint as quantity, unit_price_sat, amount_sat, \
-    payment_txid, created_at, expires_at, buyer_key, outputs, quote_template_hash, quote_expires_at";
+    payment_txid, broadcast, created_at, expires_at, buyer_key, outputs, quote_template_hash, quote_expires_at";
 
 #[derive(FromQueryResult)]
 struct ReceiptRow {
@@ -25,6 +26,7 @@ struct ReceiptRow {
     unit_price_sat: i64,
     amount_sat: i64,
     payment_txid: Option<String>,
+    broadcast: Option<String>,
     created_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
     buyer_key: Option<String>,
@@ -52,6 +54,7 @@ impl Held {
                 unit_price_sat: row.unit_price_sat,
                 amount_sat: row.amount_sat,
                 payment_txid: row.payment_txid,
+                broadcast: row.broadcast.as_deref().map(Broadcast::parse).transpose()?,
                 created_at: row.created_at,
                 expires_at: Some(row.expires_at),
             },
@@ -162,18 +165,25 @@ pub(super) async fn quoted(tx: &Tx, quote: &Quote, now: DateTime<Utc>) -> Result
 }
 
 const PAID: &str = "\
-    update public.receipts set status = 'paid', payment_txid = $2, payment_raw_tx = $3, paid_at = $4, updated_at = $4 \
+    update public.receipts set status = 'paid', payment_txid = $2, payment_raw_tx = $3, paid_at = $4, updated_at = $4, \
+        broadcast = case when $5 then 'due' end, broadcast_next_at = case when $5 then $4 end, broadcast_note = null \
     where receipt_id = $1 and not exists (select from public.receipts where payment_txid = $2)";
 
-pub(super) async fn paid(tx: &Tx, receipt: &Receipt, txid: &str, raw: &str, now: DateTime<Utc>) -> Result<()> {
+/// Writes a payment down; where payments are sent from here, it is due then.
+pub(super) async fn paid(
+    tx: &Tx, receipt: &Receipt, (txid, raw): (&str, &str), is_sent: bool, now: DateTime<Utc>,
+) -> Result<()> {
     let used = || Error::new(Kind::Conflict, "transaction-used", "the transaction pays another receipt").hint("rawTx");
-    let values = vec![receipt.receipt_id.clone().into(), txid.into(), raw.into(), now.into()];
+    let values = vec![receipt.receipt_id.clone().into(), txid.into(), raw.into(), now.into(), is_sent.into()];
     match tx.execute("receipts.paid", PAID, values).await {
         // Two that submit the same at a time: the second finds the first one's by the index.
         Err(error) if error.code() == Error::REFUSED => Err(used().because(error)),
         Err(error) => Err(error),
         Ok(0) => Err(used()),
-        Ok(_) => log(tx, receipt, "submitted", json!({"txid": txid, "broadcast": "dryrun"})).await,
+        Ok(_) => {
+            log(tx, receipt, "submitted", json!({"txid": txid, "broadcast": if is_sent { "live" } else { "dryrun" }}))
+                .await
+        }
     }
 }
 

@@ -1,12 +1,12 @@
-//! What time and the chain do to receipts: those that nobody paid expire, those whose payment is proven deep enough are confirmed,
-//! and those whose block has left the best chain fall back.
+//! What time and the chain do to receipts: those that nobody paid expire, payments are sent and followed, those whose payment is
+//! proven deep enough are confirmed, and those whose block has left the best chain fall back.
 
 use std::time::Duration;
 
 use chrono::Utc;
 use tokio::task::JoinHandle;
 
-use super::{pay, store};
+use super::{broadcast, pay, store};
 use crate::app::App;
 use crate::domain::caller::Caller;
 use crate::domain::spv::{Checked, Envelope};
@@ -53,6 +53,10 @@ pub struct Settled {
     pub confirmed: u64,
     /// Receipts whose payment's block has left the best chain.
     pub reverted: u64,
+    /// Payments that the network has taken.
+    pub sent: u64,
+    /// Payments that it refuses.
+    pub refused: u64,
 }
 
 /// Brings all receipts up to the time and the best chain of now.
@@ -69,6 +73,11 @@ pub async fn settle(app: &App) -> Result<Settled> {
     if store::has_reverted(&app.db).await? {
         let revert = async |tx: &crate::db::Tx| store::revert(tx).await;
         settled.reverted = app.write("receipts.revert", |tx| Box::pin(revert(tx))).await?.0;
+    }
+    if app.terms.trade.is_live {
+        let round = broadcast::send_due(app, None, Utc::now()).await?;
+        (settled.sent, settled.refused) = (round.accepted, round.refused);
+        broadcast::follow(app, Utc::now()).await?;
     }
     let mut after = String::new();
     loop {

@@ -15,6 +15,7 @@ use super::publish::{Committed, ProofInput};
 use super::relay::{global_id, identifier};
 use super::scalars::{Hex32, Satoshis};
 use crate::domain::hex::decode_hex;
+use crate::domain::receipts::broadcast::Broadcast;
 use crate::domain::receipts::{NEWEST, Receipt, Status};
 use crate::error::{Error, Result};
 use crate::flows::receipts::{self, FEE_RATE_HINT, Quote};
@@ -33,6 +34,16 @@ enum ReceiptStatus {
     Consumed,
     /// The quote ran out unpaid.
     Expired,
+}
+
+/// How far a payment has come on its way to the network.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "Broadcast", name = "BroadcastState")]
+enum BroadcastState {
+    /// It is to be sent, or sent again.
+    Due,
+    /// A service has taken it.
+    Accepted,
 }
 
 /// What a consumer asked a price for, paid, and may use.
@@ -74,6 +85,11 @@ impl ReceiptNode {
     /// The paying transaction.
     async fn payment_txid(&self) -> Option<&str> {
         self.0.payment_txid.as_deref()
+    }
+
+    /// How far the payment has come on its way to the network; null when it is not sent from here.
+    async fn broadcast(&self) -> Option<BroadcastState> {
+        self.0.broadcast.map(Into::into)
     }
 
     /// When it was asked for.

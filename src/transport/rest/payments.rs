@@ -18,6 +18,7 @@ use crate::coherence::Token;
 use crate::domain::caller::Caller;
 use crate::domain::hex::decode_hex;
 use crate::domain::receipts::Status;
+use crate::domain::receipts::broadcast::Broadcast;
 use crate::domain::receipts::split::QuotedOutput;
 use crate::error::{Error, Result};
 use crate::flows::receipts::{self, FEE_RATE_HINT, Quote, Sale};
@@ -46,6 +47,8 @@ struct Body<'a> {
     status: Status,
     #[serde(skip_serializing_if = "Option::is_none")]
     payment_txid: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    broadcast: Option<Broadcast>,
     created_at: i64,
     expires_at: Option<i64>,
 }
@@ -99,6 +102,7 @@ fn told(sale: &Sale) -> Response {
         amount_sat: receipt.amount_sat,
         status: receipt.status,
         payment_txid: receipt.payment_txid.as_deref(),
+        broadcast: receipt.broadcast,
         created_at: receipt.created_at.timestamp(),
         expires_at: receipt.expires_at.map(|end| end.timestamp()),
     };

@@ -55,6 +55,12 @@ impl Socket {
         self.0.send(Message::binary(bytes)).await.expect("sent");
     }
 
+    /// Closes the connection from this side.
+    pub(crate) async fn close(&mut self, code: u16) {
+        let frame = CloseFrame { code: code.into(), reason: "".into() };
+        self.0.send(Message::Close(Some(frame))).await.expect("sent");
+    }
+
     /// Begins an operation.
     pub(crate) async fn begin(&mut self, id: &str, query: &str, variables: Value) {
         let payload = json!({"query": query, "variables": variables});

@@ -6,8 +6,21 @@ use std::fmt;
 use super::source::{File, Source, Target, module_of, words};
 
 /// From the top down. A floor may use those after it.
-pub(super) const FLOORS: [&str; 12] =
-    ["main", "boot", "transport", "config", "flows", "app", "domain", "cache", "coherence", "db", "error", "entity"];
+pub(super) const FLOORS: [&str; 13] = [
+    "main",
+    "boot",
+    "transport",
+    "config",
+    "flows",
+    "app",
+    "domain",
+    "cache",
+    "coherence",
+    "db",
+    "https",
+    "error",
+    "entity",
+];
 
 /// Outside of the floors: what each may use, and where it may be used.
 const OUTSIDE: [Outside; 2] = [

@@ -95,7 +95,6 @@ async fn a_gap_is_told_and_nonsense_refused() {
         {
             app.sql(&format!("update assets set name = 'n{n}' where version_id = '{}'", ids[0])).await;
             app.settled().await;
-            app.app.feed.changes().now();
             let id = n.to_string();
             socket.begin(&id, ASSETS, json!({"since": since, "ids": ids})).await;
             let told = socket.event(&id).await["assetChanged"].take();

@@ -198,3 +198,16 @@ async fn a_server_that_stops_sends_its_clients_away_and_waits_for_none() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_closes_is_answered() {
+    with(Setup::empty(), async |app| {
+        for open in [true, false] {
+            let mut socket = if open { Socket::open(&app.url).await } else { Socket::raw(&app.url).await };
+            socket.close(4999).await;
+            // What clients call clean: with the code that they gave.
+            assert_eq!(socket.closed().await.0, 4999);
+        }
+    })
+    .await;
+}

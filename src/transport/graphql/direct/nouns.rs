@@ -19,6 +19,7 @@ use super::tree::{Leaf, Noun, Relation, list, text};
 use super::{Fetched, Run};
 use crate::domain::assets::{self, Asset, Filter, Scope};
 use crate::domain::producers::Producer;
+use crate::domain::receipts::broadcast::Broadcast;
 use crate::domain::receipts::{self, Receipt, Status};
 
 const ASSETS: Names = Names { connection: "AssetConnection", edge: "AssetEdge" };
@@ -279,6 +280,13 @@ impl Noun for Receipt {
             "quantity" => |r, out| out.extend_from_slice(r.quantity.to_string().as_bytes()),
             "unitPrice" => |r, out| quoted(out, r.unit_price_sat),
             "amount" => |r, out| quoted(out, r.amount_sat),
+            "broadcast" => |r, out| {
+                out.extend_from_slice(match r.broadcast {
+                    None => b"null",
+                    Some(Broadcast::Due) => b"\"DUE\"",
+                    Some(Broadcast::Accepted) => b"\"ACCEPTED\"",
+                });
+            },
             "paymentTxid" => |r, out| optional(out, r.payment_txid.as_deref()),
             "createdAt" => |r, out| time(out, &r.created_at),
             "expiresAt" => |r, out| match &r.expires_at {

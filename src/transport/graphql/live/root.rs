@@ -234,7 +234,7 @@ async fn follow(ctx: &Context<'_>, source: Source, since: Option<String>) -> Res
     let Some(opening) = ctx.data_opt::<Arc<Opening>>() else {
         return Err(graphql(&Error::invalid("a subscription cannot be asked like a query")));
     };
-    let since = since.map(|token| position(ctx, &token)).transpose().map_err(|error| graphql(&error))?;
+    let since = since.map(|token| position(&token)).transpose().map_err(|error| graphql(&error))?;
     if let Some(since) = since {
         reached(ctx, &since).await.map_err(|error| graphql(&error))?;
     }
@@ -245,7 +245,7 @@ async fn follow(ctx: &Context<'_>, source: Source, since: Option<String>) -> Res
     Ok(None)
 }
 
-fn position(_: &Context<'_>, token: &str) -> crate::error::Result<Position> {
+fn position(token: &str) -> crate::error::Result<Position> {
     let form =
         "`since` must be the `token` of an event or of `changeToken`, `<32 hex digits>.<transaction id>.<number>`";
     Position::parse(token).ok_or_else(|| Error::invalid(form).hint("since"))
