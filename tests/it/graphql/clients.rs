@@ -40,3 +40,18 @@ async fn apollo_client_and_urql_ask_page_write_and_persist() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn apollo_client_urql_and_graphql_sse_are_told_of_changes() {
+    with(Setup::seeded().with("DEV_IDENTITY", "true"), async |app| {
+        let Some(told) = told(app, "subscribe.mjs").await else { return };
+        let follows = ["change", "withdrawal", "going on after a break", "error"];
+        let expected = json!({
+            "apollo": [&follows[..], &["cache"]].concat(),
+            "urql": [&follows[..], &["query and mutation over the WebSocket"]].concat(),
+            "sse": [&follows[..], &["query that ends"]].concat(),
+        });
+        assert_eq!(told, expected);
+    })
+    .await;
+}
