@@ -55,3 +55,13 @@ async fn apollo_client_urql_and_graphql_sse_are_told_of_changes() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn relay_takes_the_schema_asks_pages_writes_and_subscribes() {
+    with(Setup::seeded().with("DEV_IDENTITY", "true"), async |app| {
+        let Some(told) = told(app, "relay.mjs").await else { return };
+        let expected = ["schema", "query", "paging", "refetch by id", "mutation", "error", "subscription"];
+        assert_eq!(told, json!({"relay": expected}));
+    })
+    .await;
+}
