@@ -9,7 +9,16 @@ export const url = process.argv[2];
 // Before version 22 Node.js has no WebSocket of its own; Apollo Client asks for the global one.
 globalThis.WebSocket ??= WebSocket;
 
-export const overWebSocket = () => createClient({ url: url.replace(/^http/, "ws") });
+/** A client of graphql-ws, and how its connections ended, one by one: it closes one whenever it has no subscription left. */
+export function overWebSocket() {
+  const ends = new Heard();
+  const socket = createClient({ url: url.replace(/^http/, "ws"), on: { closed: ends.next } });
+  const closes = async () => {
+    const { code, wasClean } = await ends.event();
+    assert.deepEqual({ code, wasClean }, { code: 1000, wasClean: true }, "the server does not close a WebSocket that its client closes");
+  };
+  return { socket, closes };
+}
 
 /** A request without any client: for what somebody else does. */
 export async function ask(query, variables) {

@@ -55,7 +55,7 @@ async function compiled() {
 
 const documents = await compiled();
 const steps = ["schema"];
-const socket = overWebSocket();
+const { socket } = overWebSocket();
 const post = async ({ text: query }, variables) => {
   const headers = { "content-type": "application/json", accept: "application/graphql-response+json" };
   const answer = await fetch(url, { method: "POST", headers, body: JSON.stringify({ query, variables }) });

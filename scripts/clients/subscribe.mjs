@@ -56,7 +56,7 @@ async function follows(subscribe, mutate) {
 }
 
 async function apollo() {
-  const socket = overWebSocket();
+  const { socket, closes } = overWebSocket();
   const byKind = ({ operationType }) => operationType === OperationTypeNode.SUBSCRIPTION;
   const client = new ApolloClient({
     link: ApolloLink.split(byKind, new GraphQLWsLink(socket), new HttpLink({ uri: url })),
@@ -84,12 +84,13 @@ async function apollo() {
   assert.equal(await watched.event(), "PAID");
   events.stop();
   steps.push("cache");
-  await socket.dispose();
+  await closes();
+  steps.push("close");
   return steps;
 }
 
 async function urql() {
-  const socket = overWebSocket();
+  const { socket, closes } = overWebSocket();
   const forward = ({ query, variables }) => ({
     subscribe: (sink) => ({ unsubscribe: socket.subscribe({ query, variables }, sink) }),
   });
@@ -118,8 +119,9 @@ async function urql() {
   assert.equal(status, "PENDING");
   const read = await all.query(RECEIPT, { id: receiptId }).toPromise();
   assert.equal(read.data.receipt.id, id);
-  steps.push("query and mutation over the WebSocket");
-  await socket.dispose();
+  steps.push("query and mutation");
+  await closes();
+  steps.push("close");
   return steps;
 }
 

@@ -49,11 +49,10 @@ async fn apollo_client_and_urql_ask_page_write_and_persist() {
 async fn apollo_client_urql_and_graphql_sse_are_told_of_changes() {
     with(Setup::seeded().with("DEV_IDENTITY", "true"), async |app| {
         let Some(told) = told(app, "clients/subscribe.mjs").await else { return };
-        let follows = |then| json!(["change", "withdrawal", "going on after a break", "error", then]);
         let expected = json!({
-            "apollo": follows("cache"),
-            "urql": follows("query and mutation over the WebSocket"),
-            "sse": follows("query that ends"),
+            "apollo": ["change", "withdrawal", "going on after a break", "error", "cache", "close"],
+            "urql": ["change", "withdrawal", "going on after a break", "error", "query and mutation", "close"],
+            "sse": ["change", "withdrawal", "going on after a break", "error", "query that ends"],
         });
         assert_eq!(told, expected);
     })
