@@ -30,8 +30,8 @@ pub(super) fn routes() -> Router<Served> {
 
 async fn page() -> Response {
     let built_in = Files::get("graphiql.min.js").is_some();
-    let policy = "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; \
-        img-src 'self' data:; font-src 'self' data:; worker-src 'self' blob:; frame-ancestors 'none'";
+    let policy = "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; \
+        img-src 'self' data:; font-src 'self' data:; frame-ancestors 'none'";
     ([(header::CONTENT_SECURITY_POLICY, policy)], Html(if built_in { PAGE } else { MISSING })).into_response()
 }
 
