@@ -15,7 +15,7 @@ BY_WORDS = {
     "GET /listings": {"offset"},
     "GET /listings/search": {"offset"},
     "GET /resolve": {"versionId"},
-    "PATCH /policies/{policyId}": {"/doc/minRowCount", "/minRowCount"},
+    "PATCH /policies/{policyId}": {"/minRowCount"},
     "POST /advisories": {"expiresAt", "producerIds", "versionIds", "refused-by-database"},
     "POST /graphql": {None},
     "POST /pay": {"idempotency-key-reused"},
@@ -55,7 +55,8 @@ def valid_data_is_taken(ctx, response, case):
     if response.status_code in (400, 413, 422):
         body = response.json()
         allowed = EVERYWHERE | BY_WORDS.get(case.operation.label, set())
-        if body.get("hint") in allowed or body.get("error") in allowed:
+        # JSON can hold a NUL wherever it holds a text, and PostgreSQL cannot.
+        if body.get("hint") in allowed or body.get("error") in allowed or "NUL" in body.get("message", ""):
             return None
     return positive_data_acceptance(ctx, response, case)
 
