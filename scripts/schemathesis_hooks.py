@@ -16,7 +16,7 @@ BY_WORDS = {
     "GET /listings/search": {"offset"},
     "GET /resolve": {"versionId"},
     "PATCH /policies/{policyId}": {"/minRowCount"},
-    "POST /advisories": {"expiresAt", "producerIds", "versionIds", "refused-by-database"},
+    "POST /advisories": {"expiresAt", "producerIds", "versionIds"},
     "POST /graphql": {None},
     "POST /pay": {"idempotency-key-reused"},
     "POST /payments/submit": {"rawTx"},
