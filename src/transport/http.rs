@@ -121,6 +121,7 @@ fn router(served: Served) -> Router {
         .merge(reads)
         .merge(rest::health::routes())
         .merge(rest::metrics::routes())
+        .merge(rest::openapi::routes())
         .merge(graphiql::routes())
         .fallback(|| async {
             rest::error::answer(&Error::not_found("no such route; `/schema.graphql` and the README list what there is"))

@@ -4,6 +4,7 @@ mod detail;
 mod headers;
 mod health;
 mod listings;
+mod openapi;
 mod search;
 mod text;
 mod wire;

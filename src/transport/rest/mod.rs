@@ -8,6 +8,7 @@ pub(super) mod error;
 pub(super) mod health;
 pub(super) mod listings;
 pub(super) mod metrics;
+pub(super) mod openapi;
 pub(super) mod payments;
 pub(super) mod policies;
 pub(super) mod prices;
