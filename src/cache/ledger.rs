@@ -123,6 +123,11 @@ impl Ledger {
         notes.is_live = true;
     }
 
+    /// Whether something was read outside of the cache, or that changes with time.
+    pub fn is_live(&self) -> bool {
+        self.notes().is_live
+    }
+
     /// Notes that something was read that is not shared with other processes: nor is what is made of it.
     pub(super) fn private(&self) {
         self.notes().is_private = true;

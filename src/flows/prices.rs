@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::coherence::Token;
 use crate::domain::assets::Asset;
 use crate::domain::caller::Caller;
-use crate::domain::prices::tiers::UnitPrice;
+use crate::domain::prices::tiers::{Tiers, UnitPrice};
 use crate::error::{Error, Kind, Result};
 
 /// Most satoshis there will ever be: no amount is larger.
@@ -40,12 +40,29 @@ pub struct PriceQuote {
 pub async fn quote(
     app: &App, caller: &Caller, version_id: VersionId, quantity: i32, now: DateTime<Utc>,
 ) -> Result<Option<PriceQuote>> {
-    if quantity < 1 {
-        return Err(Error::invalid("`quantity` must be a whole number, 1 to 2147483647").hint("quantity"));
-    }
+    possible(quantity)?;
     let Some(asset) = app.assets.get_many(caller, &[version_id]).await?.pop().flatten() else { return Ok(None) };
     let priced = (version_id, asset.producer_id.clone());
-    let unit = app.prices.of_quantity(caller, &priced, quantity).await?;
+    let tiers = app.prices.tiers(caller, &[priced]).await?.pop().flatten();
+    quoted(app, caller, asset, tiers.as_deref(), quantity, now).map(Some)
+}
+
+fn possible(quantity: i32) -> Result<()> {
+    if quantity >= 1 {
+        return Ok(());
+    }
+    Err(Error::invalid("`quantity` must be a whole number, 1 to 2147483647").hint("quantity"))
+}
+
+/// What `quantity` units cost by the rules that were read.
+///
+/// # Errors
+/// `bad-request` for a quantity below 1; `amount-too-large`.
+pub fn quoted(
+    app: &App, caller: &Caller, asset: Arc<Asset>, tiers: Option<&Tiers>, quantity: i32, now: DateTime<Utc>,
+) -> Result<PriceQuote> {
+    possible(quantity)?;
+    let unit = app.prices.at(tiers, quantity);
     let total = unit.satoshis.checked_mul(i64::from(quantity)).filter(|total| *total <= MAX_AMOUNT);
     let total = total.ok_or_else(|| {
         let message = "there are not that many satoshis: ask for fewer units";
@@ -54,7 +71,7 @@ pub async fn quote(
     // It holds from the moment it is told.
     caller.ledger().live(crate::cache::Outcome::Hit);
     let expires_at = now.trunc_subsecs(0) + app.terms.trade.quote_ttl;
-    Ok(Some(PriceQuote { asset, quantity, unit, total, expires_at }))
+    Ok(PriceQuote { asset, quantity, unit, total, expires_at })
 }
 
 /// What a rule is about.

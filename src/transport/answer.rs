@@ -98,6 +98,8 @@ impl Finished {
         // What was not verified is worth asking for again.
         let max_age = match (note.hold, note.demand) {
             _ if ledger.is_unverified() => None,
+            // It changes without anybody's doing.
+            (Hold::Least, _) if ledger.is_live() => None,
             (Hold::Least, Consistency::Bounded) => Some(ledger.ttl().unwrap_or(STATIC)),
             (Hold::For(time), Consistency::Bounded) => Some(time),
             _ => None,

@@ -76,15 +76,18 @@ impl Prices {
 }
 
 impl Prices {
-    /// What a unit of a version costs when `quantity` of them are bought.
+    /// The rules of each version, which say what a unit costs at any [quantity](Self::at).
     ///
     /// # Errors
     /// As [`Self::of_one_unit`].
-    pub async fn of_quantity(&self, caller: &Caller, priced: &Priced, quantity: i32) -> Result<UnitPrice> {
+    pub async fn tiers(&self, caller: &Caller, versions: &[Priced]) -> Result<Vec<Option<Arc<Tiers>>>> {
         let key = |(version, producer): &Priced| Key::new(format!("cache:price:tiers:{version}:{producer}"));
-        let wanted = std::slice::from_ref(priced);
-        let found = self.cache.find_many(caller.ledger(), wanted, key, tags, &self.tiers).await?.pop().flatten();
-        Ok(found.unwrap_or_default().unit_price(quantity, self.default_sats))
+        self.cache.find_many(caller.ledger(), versions, key, tags, &self.tiers).await
+    }
+
+    /// What a unit costs by these rules when `quantity` of them are bought.
+    pub fn at(&self, tiers: Option<&Tiers>, quantity: i32) -> UnitPrice {
+        tiers.unwrap_or(&Tiers::default()).unit_price(quantity, self.default_sats)
     }
 }
 

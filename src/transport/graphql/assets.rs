@@ -11,6 +11,7 @@ use super::error::{Nullable, graphql, nullable};
 use super::inputs::{AssetFilter, AssetOrder};
 use super::loaders::Loaders;
 use super::page::{Arguments, connection, cost};
+use super::prices::QuoteObject;
 use super::producers::ProducerNode;
 use super::receipts::ReceiptConnection;
 use super::relay::global_id;
@@ -21,6 +22,7 @@ use crate::domain::assets::{self, Asset, Filter, Scope};
 use crate::domain::page::{Order, Page, Request};
 use crate::domain::policies::runs::RunsOf;
 use crate::error::Error;
+use crate::flows::prices;
 
 /// One published version of a dataset or model.
 pub(super) struct AssetNode(pub(super) Arc<Asset>);
@@ -147,6 +149,18 @@ impl AssetNode {
     /// When the catalogue last changed its row.
     async fn updated_at(&self) -> DateTime<Utc> {
         self.0.updated_at
+    }
+
+    /// What a quantity of it costs now.
+    #[graphql(complexity = "5 + child_complexity")]
+    async fn price(&self, ctx: &Context<'_>, #[graphql(default = 1)] quantity: i32) -> Nullable<QuoteObject> {
+        let loaders = ctx.data_unchecked::<Loaders>();
+        let outcome = async {
+            let tiers = loaders.tiers((self.0.version_id, self.0.producer_id.clone())).await?;
+            let asset = self.0.clone();
+            prices::quoted(&loaders.app, &loaders.caller, asset, tiers.as_deref(), quantity, Utc::now())
+        };
+        nullable(outcome.await.map(|quote| Some(QuoteObject(quote))))
     }
 
     /// The manifest as it was published.

@@ -21,6 +21,7 @@ use crate::domain::caller::Caller;
 use crate::domain::page::{Page, Request};
 use crate::domain::policies::Policy;
 use crate::domain::policies::runs::{RunPage, RunsOf};
+use crate::domain::prices::tiers::Tiers;
 use crate::domain::prices::{Price, Priced};
 use crate::domain::producers::Producer;
 use crate::domain::receipts::Receipt;
@@ -89,6 +90,7 @@ pub(super) struct Loaders {
     receipts: Gather<String, Answer<Receipt>, Batch>,
     receipt_pages: Gather<ReceiptsKey, Answer<Page<String>>, Batch>,
     prices: Gather<Priced, Answer<Price>, Batch>,
+    tiers: Gather<Priced, Answer<Tiers>, Batch>,
     proofs: Gather<VersionId, Answer<Proven>, Batch>,
     advisories: Gather<Target, Answer<Vec<Advisory>>, Batch>,
     verdicts: Gather<VerdictKey, Answer<Readiness>, Batch>,
@@ -115,6 +117,7 @@ impl Loaders {
             receipts: Gather::new(batch.clone()),
             receipt_pages: Gather::new(batch.clone()),
             prices: Gather::new(batch.clone()),
+            tiers: Gather::new(batch.clone()),
             proofs: Gather::new(batch.clone()),
             advisories: Gather::new(batch.clone()),
             verdicts: Gather::new(batch.clone()),
@@ -178,6 +181,11 @@ impl Loaders {
 
     pub(super) fn price(&self, priced: Priced) -> BoxFuture<'_, Answer<Price>> {
         Box::pin(async move { load(&self.prices, priced).await })
+    }
+
+    /// The rules by which a version is priced at any quantity.
+    pub(super) fn tiers(&self, priced: Priced) -> BoxFuture<'_, Answer<Tiers>> {
+        Box::pin(async move { load(&self.tiers, priced).await })
     }
 
     /// A version's declaration, and what the best chain makes of it.
@@ -310,6 +318,12 @@ impl BatchFn<Priced, Answer<Price>> for Batch {
     async fn load(&mut self, keys: &[Priced]) -> HashMap<Priced, Answer<Price>> {
         let found = self.app.prices.of_one_unit(&self.caller, keys).await;
         answers(keys, found.map(|prices| prices.into_iter().map(Some).collect()))
+    }
+}
+
+impl BatchFn<Priced, Answer<Tiers>> for Batch {
+    async fn load(&mut self, keys: &[Priced]) -> HashMap<Priced, Answer<Tiers>> {
+        answers(keys, self.app.prices.tiers(&self.caller, keys).await)
     }
 }
 

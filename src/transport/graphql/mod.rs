@@ -9,6 +9,7 @@ mod documents;
 mod error;
 mod execute;
 mod guard;
+mod health;
 mod identity;
 mod inputs;
 pub(super) mod live;
@@ -46,6 +47,7 @@ pub struct Query(
     identity::IdentityQuery,
     prices::PriceQuery,
     live::ChangeQuery,
+    health::HealthQuery,
 );
 
 /// The root of all mutations.

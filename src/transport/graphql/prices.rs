@@ -25,7 +25,7 @@ enum Source {
 }
 
 /// What a quantity of a version costs now.
-struct QuoteObject(PriceQuote);
+pub(super) struct QuoteObject(pub(super) PriceQuote);
 
 #[Object(name = "PriceQuote")]
 impl QuoteObject {

@@ -35,6 +35,9 @@ async fn the_nearest_rule_and_the_highest_tier_decide_and_both_transports_agree(
             assert_eq!(graphql["unitPrice"], json!(rest["unitSatoshis"].to_string()));
             assert_eq!(graphql["total"], json!(rest["totalSatoshis"].to_string()));
             assert_eq!(graphql["tierFrom"], rest["tierFrom"]);
+            let same = format!("{{ asset(versionId: \"{version}\") {{ price(quantity: {quantity}) {{ unitPrice total }} }} }}");
+            let same = app.query(&same, Value::Null).await["asset"]["price"].take();
+            assert_eq!((&same["unitPrice"], &same["total"]), (&graphql["unitPrice"], &graphql["total"]));
             assert_eq!(graphql["ruleSource"].as_str().map(str::to_lowercase).as_deref(), rest["ruleSource"].as_str());
             (rest["unitSatoshis"].as_i64().expect("n"), rest["ruleSource"].as_str().expect("text").to_owned())
         };
@@ -97,6 +100,25 @@ async fn a_price_that_cannot_be_is_refused() {
         assert_eq!(refused(dear, StatusCode::UNPROCESSABLE_ENTITY).await.0, "amount-too-large");
         let dear = post(app, &keys, "/pay", &json!({"versionId": version, "quantity": 2_147_483_647})).await;
         assert_eq!(refused(dear, StatusCode::UNPROCESSABLE_ENTITY).await.0, "amount-too-large");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prices_of_many_take_one_statement_more() {
+    with(market(), async |app| {
+        let query = "{ assets(first: 40) { nodes { versionId price(quantity: 20) { quantity unitPrice total } } } }";
+        app.caught_up().await;
+        let (told, statements) = app.statements(app.query(query, Value::Null)).await;
+        assert!(statements <= 2, "{statements}");
+        let told = told["assets"]["nodes"].as_array().expect("nodes");
+        assert_eq!(told.len(), 40);
+        for node in told.iter().take(5) {
+            let one = app.query(PRICE, json!({"id": node["versionId"], "n": 20})).await["price"].take();
+            assert_eq!((&node["price"]["total"], &node["price"]["unitPrice"]), (&one["total"], &one["unitPrice"]));
+        }
+        let none = app.errors("{ assets(first: 1) { nodes { price(quantity: 0) { total } } } }", Value::Null).await;
+        assert_eq!(none[0]["extensions"]["code"], "BAD_REQUEST");
     })
     .await;
 }

@@ -33,6 +33,21 @@ async fn health_has_the_promised_shape() {
         }
         let live = app.json("/health/live").await;
         assert_eq!((&live["ok"], &live["status"]), (&json!(true), &json!("ok")));
+        let query = "{ health { status version postgresqlMs hasRedis redisMs feedLagMs } }";
+        for _ in 0..2 {
+            let request = app.post(query, Value::Null);
+            let answer = request.send().await.expect("answer");
+            assert!(
+                answer.headers()["cache-control"].to_str().is_ok_and(|v| v.contains("no-cache") || v == "no-store")
+            );
+            let told = answer.json::<Value>().await.expect("JSON")["data"]["health"].take();
+            assert_eq!(
+                (&told["status"], &told["hasRedis"], &told["redisMs"]),
+                (&json!("OK"), &json!(false), &Value::Null)
+            );
+            assert!(told["postgresqlMs"].as_f64().is_some_and(|ms| ms > 0.0), "{told}");
+            assert!(told["version"].is_string() && told["feedLagMs"].is_f64(), "{told}");
+        }
         let stores = app.json("/health/db").await;
         assert_eq!(keys(&stores), ["features", "feed", "latency_ms", "pool", "postgresql", "redis"]);
         assert_eq!((&stores["postgresql"], &stores["redis"]), (&json!("ok"), &json!("none")));
