@@ -2,7 +2,7 @@
 
 mod store;
 
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, Datelike, SubsecRound, Utc};
 use overlay_entity::ids::VersionId;
 use serde_json::Value;
 use uuid::Uuid;
@@ -91,11 +91,14 @@ fn check(issue: &Issue, now: DateTime<Utc>) -> Result<()> {
     if producers.iter().any(|id| id.is_empty() || id.len() > 200 || id.contains('\0')) {
         return wrong("producerIds", "a producer's id is 1 to 200 bytes".into());
     }
-    if expires_at.is_some_and(|end| end <= now) {
-        return wrong("expiresAt", "`expiresAt` must be in the future".into());
+    // No later than clients can write down.
+    if expires_at.is_some_and(|end| end <= now || end.year() > 9_999) {
+        return wrong("expiresAt", "`expiresAt` must be in the future, and before the year 10000".into());
     }
-    if payload.as_ref().is_some_and(|payload| payload.to_string().len() > MAX_PAYLOAD) {
-        return wrong("payload", format!("`payload` must have at most {} KiB", MAX_PAYLOAD >> 10));
+    let payload = payload.as_ref().map(ToString::to_string).unwrap_or_default();
+    // An escaped NUL is what PostgreSQL cannot hold.
+    if payload.len() > MAX_PAYLOAD || payload.contains("\\u0000") {
+        return wrong("payload", format!("`payload` must have at most {} KiB, and no NUL", MAX_PAYLOAD >> 10));
     }
     Ok(())
 }

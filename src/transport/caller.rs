@@ -70,7 +70,8 @@ pub(super) async fn attach(State(served): State<Served>, mut request: Request, n
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>> {
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(value) = values.next() else { return Ok(None) };
-    let key = value.to_str().ok().filter(|key| (1..=200).contains(&key.len()) && values.next().is_none());
+    let is_plain = |key: &&str| (1..=200).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
+    let key = value.to_str().ok().filter(is_plain).filter(|_| values.next().is_none());
     let wrong =
         || Error::invalid("`Idempotency-Key` must be 1 to 200 visible ASCII characters").hint("Idempotency-Key");
     key.map(Some).ok_or_else(wrong)

@@ -2,12 +2,15 @@
 
 use axum::Router;
 use axum::extract::Path;
-use axum::http::{StatusCode, header};
+use axum::extract::rejection::PathRejection;
+use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use rust_embed::RustEmbed;
 
 use super::http::Served;
+use super::rest::error;
+use crate::error::Error;
 
 /// What `scripts/graphiql/fetch` brought; empty when it was not run before the build.
 #[derive(RustEmbed)]
@@ -35,8 +38,11 @@ async fn page() -> Response {
     ([(header::CONTENT_SECURITY_POLICY, policy)], Html(if built_in { PAGE } else { MISSING })).into_response()
 }
 
-async fn file(Path(name): Path<String>) -> Response {
-    let Some(file) = Files::get(&name) else { return StatusCode::NOT_FOUND.into_response() };
+async fn file(name: Result<Path<String>, PathRejection>) -> Response {
+    let found = name.ok().and_then(|Path(name)| Some((Files::get(&name)?, name)));
+    let Some((file, name)) = found else {
+        return error::answer(&Error::not_found("the query page has no such file"));
+    };
     let kind = if name.ends_with(".css") { "text/css" } else { "text/javascript" };
     ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "public, max-age=86400")], file.data).into_response()
 }

@@ -124,7 +124,9 @@ fn router(served: Served) -> Router {
         .merge(rest::openapi::routes())
         .merge(graphiql::routes())
         .fallback(|| async {
-            rest::error::answer(&Error::not_found("no such route; `/schema.graphql` and the README list what there is"))
+            rest::error::answer(&Error::not_found(
+                "no such route; `/openapi.json`, `/schema.graphql` and the README list what there is",
+            ))
         })
         .method_not_allowed_fallback(|| async {
             rest::error::answer_with(
@@ -151,6 +153,7 @@ fn cors(http: &Http) -> CorsLayer {
             REQUEST_ID,
             header::ETAG,
             header::AGE,
+            header::RETRY_AFTER,
             super::origin::X_CACHE,
             super::origin::CACHE_STATUS,
             HeaderName::from_static(caller::CONSISTENCY),

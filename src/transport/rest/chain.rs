@@ -83,7 +83,7 @@ async fn verify(
 async fn verdicts(
     served: &Served, caller: &Caller, headers: &HeaderMap, bytes: std::result::Result<Bytes, BytesRejection>,
 ) -> Result<Verdicts> {
-    let claims: Vec<Claim> = body::json(headers, bytes)?;
+    let claims: Vec<Claim> = body::list(headers, bytes)?;
     if claims.is_empty() || claims.len() > MAX_ROOTS {
         return Err(Error::invalid(format!("the body must be a list of 1 to {MAX_ROOTS} roots")));
     }

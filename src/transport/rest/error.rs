@@ -56,6 +56,10 @@ pub(in crate::transport) fn answer(error: &Error) -> Response {
         details: Details(error.details()),
     };
     let mut response = respond(status, body);
+    if error.kind() == Kind::Unauthenticated {
+        // Of the ways to show an identity this is the one that HTTP has a name for.
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
     if let Kind::TooOften(seconds) = error.kind() {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }

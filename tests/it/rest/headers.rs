@@ -258,3 +258,47 @@ async fn an_answer_that_had_to_be_fresh_is_not_stored_on_the_way() {
     })
     .await;
 }
+
+/// What a body may not be is refused by name, before anything is written.
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_are_objects_of_what_can_be_kept() {
+    with(Setup::seeded().with("DEV_IDENTITY", "true"), async |app| {
+        let version = app.rows("select min(version_id) from assets").await.remove(0);
+        for (path, body, named) in [
+            ("/price", format!(r#"["{version}", 2000]"#), "object"),
+            ("/pay", format!(r#" [ "{version}" ]"#), "object"),
+            ("/api/v1/chain/merkleroot/verify", format!(r#"[["{version}", 4]]"#), "objects"),
+            (
+                "/advisories",
+                format!(
+                    r#"{{"type":"WARN","reason":"r","versionIds":["{version}"],"expiresAt":"+12345-01-01T00:00:00Z"}}"#
+                ),
+                "expiresAt",
+            ),
+            (
+                "/advisories",
+                format!(r#"{{"type":"WARN","reason":"r","versionIds":["{version}"],"payload":{{"a":"\u0000"}}}}"#),
+                "payload",
+            ),
+        ] {
+            let request = app.http.post(format!("{}{path}", app.url)).header("content-type", "application/json");
+            let answer = request.body(body.clone()).send().await.expect("answer");
+            assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{path} {body}");
+            let told: Value = answer.json().await.expect("JSON");
+            assert_eq!(told["error"], "bad-request", "{told}");
+            assert!(told.to_string().contains(named), "{told}");
+        }
+        let answer = app.get("/graphiql/nothing.js").send().await.expect("answer");
+        assert_eq!(refused(answer, StatusCode::NOT_FOUND).await.0, "not-found");
+        let key = app.http.post(format!("{}/pay", app.url)).header("idempotency-key", "a b");
+        let answer = key.json(&serde_json::json!({"versionId": version})).send().await.expect("answer");
+        assert_eq!(refused(answer, StatusCode::BAD_REQUEST).await.1.as_deref(), Some("Idempotency-Key"));
+    })
+    .await;
+    with(Setup::empty(), async |app| {
+        let answer =
+            app.http.post(format!("{}/pay", app.url)).json(&serde_json::json!({})).send().await.expect("answer");
+        assert_eq!((answer.status(), text(&answer, "www-authenticate")), (StatusCode::UNAUTHORIZED, "Bearer"));
+    })
+    .await;
+}
