@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use overlay_migration::{Migrator, MigratorTrait};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -209,7 +209,7 @@ async fn bind(config: &Config) -> Result<TcpListener> {
     let wanted = config.http.listen;
     let last = if config.http.port_is_set { wanted.port() } else { wanted.port().saturating_add(NEIGHBOURS) };
     for port in wanted.port()..=last {
-        match TcpListener::bind(SocketAddr::new(wanted.ip(), port)).await {
+        match listen(SocketAddr::new(wanted.ip(), port)) {
             Ok(listener) => {
                 if port != wanted.port() {
                     tracing::warn!("port {} is taken: listening on {port} instead", wanted.port());
@@ -221,6 +221,18 @@ async fn bind(config: &Config) -> Result<TcpListener> {
         }
     }
     Err(Error::invalid(format!("port {} is taken: set OVERLAY_PORT to another one", wanted.port())))
+}
+
+/// Connections that wait to be accepted, at most; the kernel's `net.core.somaxconn` bounds it further. With the 128
+/// of the standard library, a burst of clients waits for seconds until its handshakes are tried again.
+const BACKLOG: u32 = 4096;
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // As the standard library does: a restart takes its port back at once.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Resolves when the process is asked to stop (Ctrl-C, or SIGTERM).
