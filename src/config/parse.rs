@@ -191,21 +191,16 @@ pub(super) fn providers(text: &str) -> Option<Vec<Provider>> {
     #[derive(serde::Deserialize)]
     #[serde(rename_all = "camelCase", deny_unknown_fields)]
     struct Given {
-        r#type: String,
+        r#type: Protocol,
         url: String,
         api_key: Option<String>,
         timeout_ms: Option<u64>,
     }
     let given: Vec<Given> = serde_json::from_str(text).ok()?;
     let provider = |given: Given| {
-        let protocol = match given.r#type.as_str() {
-            "arc" => Protocol::Arc,
-            "mapi" => Protocol::Mapi,
-            _ => return None,
-        };
         let timeout = given.timeout_ms.unwrap_or(5_000);
         let timeout = (100..=30_000).contains(&timeout).then(|| Duration::from_millis(timeout))?;
-        Provider::new(protocol, &given.url, given.api_key.as_deref(), timeout)
+        Provider::new(given.r#type, &given.url, given.api_key.as_deref(), timeout)
     };
     Some(given).filter(|given| given.len() <= 10)?.into_iter().map(provider).collect()
 }

@@ -81,9 +81,18 @@ impl Caller {
     }
 
     /// The same caller, who calls what it wants made `key`: the same again makes nothing new.
-    #[must_use]
-    pub fn keyed(self, key: Arc<str>) -> Self {
-        Self { idempotency_key: Some(key), ..self }
+    ///
+    /// # Errors
+    /// `bad-request` unless the key is 1 to 200 visible ASCII characters, and the only one that is named.
+    pub fn keyed(self, key: &str) -> Result<Self> {
+        let wrong = |why: &str| Err(Error::invalid(format!("`Idempotency-Key` {why}")).hint("Idempotency-Key"));
+        if !(1..=200).contains(&key.len()) || !key.bytes().all(|b| b.is_ascii_graphic()) {
+            return wrong("must be 1 to 200 visible ASCII characters");
+        }
+        if self.idempotency_key.as_deref().is_some_and(|other| other != key) {
+            return wrong("is given twice, and not the same");
+        }
+        Ok(Self { idempotency_key: Some(key.into()), ..self })
     }
 
     /// The identifier of something the caller wants made: `prefix`, and 32 hex digits. One caller's idempotency key gives the

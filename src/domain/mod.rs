@@ -16,7 +16,18 @@ pub mod sessions;
 pub mod spv;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
+
+/// Whether a text in it, or a name, holds the character NUL, which PostgreSQL cannot keep.
+pub fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(has_nul),
+        Value::Object(map) => map.iter().any(|(key, value)| key.contains('\0') || has_nul(value)),
+        _ => false,
+    }
+}
 
 /// A JSON document that is passed through as it is: kept as text, parsed by whoever needs its inside.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -12,6 +12,7 @@ use crate::coherence::Token;
 use crate::domain::Document;
 use crate::domain::advisories::{Advisory, Severity};
 use crate::domain::caller::Caller;
+use crate::domain::has_nul;
 use crate::error::{Error, Kind, Result};
 
 /// An advisory to be issued.
@@ -95,9 +96,7 @@ fn check(issue: &Issue, now: DateTime<Utc>) -> Result<()> {
     if expires_at.is_some_and(|end| end <= now || end.year() > 9_999) {
         return wrong("expiresAt", "`expiresAt` must be in the future, and before the year 10000".into());
     }
-    let payload = payload.as_ref().map(ToString::to_string).unwrap_or_default();
-    // An escaped NUL is what PostgreSQL cannot hold.
-    if payload.len() > MAX_PAYLOAD || payload.contains("\\u0000") {
+    if payload.as_ref().is_some_and(|payload| payload.to_string().len() > MAX_PAYLOAD || has_nul(payload)) {
         return wrong("payload", format!("`payload` must have at most {} KiB, and no NUL", MAX_PAYLOAD >> 10));
     }
     Ok(())

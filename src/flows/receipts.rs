@@ -1,7 +1,8 @@
 //! Buying: a receipt is asked for, quoted, paid, and confirmed by a proof.
 //!
 //! `pending → paid → confirmed → consumed`, `pending → expired`, `confirmed → paid` when the payment's block leaves the best
-//! chain, and `paid → pending` when the network refuses it. The database keeps to these ways whoever writes (`m0009_payments`); here each step locks the row first.
+//! chain, and `paid → pending` when the network refuses it. The database keeps to these ways whoever writes (`m0009_payments`,
+//! `m0010_broadcast`); here each step locks the row first.
 
 mod broadcast;
 mod pay;

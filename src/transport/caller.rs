@@ -50,9 +50,8 @@ pub(super) async fn attach(State(served): State<Served>, mut request: Request, n
         Some(As(caller)) => caller,
         None => Caller::reading(wanted),
     };
-    let caller = match idempotency_key(request.headers()) {
-        Ok(Some(key)) => caller.keyed(key.into()),
-        Ok(None) => caller,
+    let caller = match keyed(request.headers(), caller) {
+        Ok(caller) => caller,
         Err(error) => return rest::error::answer(&error),
     };
     let (mut request, caller) = match identified(&served, request, caller).await {
@@ -66,15 +65,11 @@ pub(super) async fn attach(State(served): State<Served>, mut request: Request, n
     next.run(request).await
 }
 
-/// What the client calls what it wants made.
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>> {
-    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    let is_plain = |key: &&str| (1..=200).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
-    let key = value.to_str().ok().filter(is_plain).filter(|_| values.next().is_none());
-    let wrong =
-        || Error::invalid("`Idempotency-Key` must be 1 to 200 visible ASCII characters").hint("Idempotency-Key");
-    key.map(Some).ok_or_else(wrong)
+/// The caller with what it calls what it wants made.
+fn keyed(headers: &HeaderMap, caller: Caller) -> Result<Caller> {
+    // What is no text is no key either.
+    let keys = headers.get_all(IDEMPOTENCY_KEY).iter().map(|value| value.to_str().unwrap_or_default());
+    keys.fold(Ok(caller), |caller, key| caller?.keyed(key))
 }
 
 /// The caller with the identity that the request proves, and the request with its body whole. Reads are public: what only reads

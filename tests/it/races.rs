@@ -24,7 +24,7 @@ pub(crate) fn setting(name: &str, default: u64) -> u64 {
 }
 
 /// The seed of this run, printed so that a failure can be repeated.
-pub(crate) fn seed() -> u64 {
+fn seed() -> u64 {
     let seed = setting("OVERLAY_SEED", uuid::Uuid::new_v4().as_u64_pair().0);
     eprintln!("OVERLAY_SEED={seed}");
     seed

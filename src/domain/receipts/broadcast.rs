@@ -49,7 +49,8 @@ impl Broadcast {
 }
 
 /// What a service speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// ARC.
     Arc,

@@ -17,6 +17,7 @@ use super::{Outcome, sync};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::flows::receipts;
+use crate::https::Https;
 
 /// Longest pause after failures.
 const LONGEST: Duration = Duration::from_secs(300);
@@ -54,7 +55,7 @@ impl Follower {
 }
 
 async fn run(app: App, settings: Settings) {
-    let source = Source::new(&settings.source);
+    let source = Source::new(&settings.source, &app.https);
     let (mut seen, mut failures) = (Seen::default(), 0u32);
     loop {
         let looked = look(&app, &source, &mut seen).await;
@@ -135,9 +136,9 @@ enum Source {
 }
 
 impl Source {
-    fn new(source: &str) -> Self {
+    fn new(source: &str, https: &Https) -> Self {
         if source.starts_with("http://") || source.starts_with("https://") {
-            return Self::Url(Box::new(Remote::new(source)));
+            return Self::Url(Box::new(Remote::new(source, https.clone())));
         }
         Self::File(source.into())
     }

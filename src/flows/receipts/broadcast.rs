@@ -10,7 +10,6 @@ use futures_util::future::join_all;
 
 use super::pay;
 use crate::app::App;
-use crate::domain::caller::Caller;
 use crate::domain::hex::decode_hex;
 use crate::domain::receipts::broadcast::{self, Sent};
 use crate::domain::spv::Bump;
@@ -40,16 +39,21 @@ pub(super) async fn send_due(app: &App, receipt_id: Option<&str>, now: DateTime<
     let sent = join_all(claimed.iter().map(|p| broadcast::send(&app.https, providers, &p.txid, &p.raw))).await;
     for (payment, sent) in claimed.into_iter().zip(sent) {
         let outcome = match &sent {
-            Sent::Accepted(_) => "accepted",
-            Sent::Refused(_) => "refused",
-            Sent::Unreached(_) => "unreached",
+            Sent::Accepted(_) => {
+                round.accepted += 1;
+                "accepted"
+            }
+            Sent::Refused(_) => {
+                round.refused += 1;
+                "refused"
+            }
+            Sent::Unreached(why) => {
+                let receipt = &payment.receipt_id;
+                tracing::warn!(receipt, why, "a payment could not be sent; it will be tried again");
+                "unreached"
+            }
         };
         metrics::counter!("overlay_broadcasts_total", "outcome" => outcome).increment(1);
-        if let Sent::Unreached(why) = &sent {
-            tracing::warn!(receipt = payment.receipt_id, why, "a payment could not be sent; it will be tried again");
-        }
-        round.accepted += u64::from(outcome == "accepted");
-        round.refused += u64::from(outcome == "refused");
         app.write("receipts.sent", move |tx| Box::pin(async move { store::sent(tx, &payment, &sent, now).await }))
             .await?;
     }
@@ -88,12 +92,10 @@ pub(super) async fn follow(app: &App, now: DateTime<Utc>) -> Result<()> {
     for (payment, path) in claimed.iter().zip(paths) {
         let Some(path) = path else { continue };
         let outcome = async {
-            let bytes = decode_hex(&path).map_err(Error::internal)?;
-            let bump = Bump::parse(&bytes).map_err(Error::internal)?;
+            let bump = Bump::from_hex(&path).map_err(Error::internal)?;
             let raw = decode_hex(&payment.raw).map_err(Error::internal)?;
             let txid = payment.txid.parse().map_err(Error::internal)?;
-            pay::attach(app, &Caller::anonymous(), &payment.receipt_id, (txid, raw), Evidence::Bump(bump), None, now)
-                .await
+            pay::attach(app, None, &payment.receipt_id, (txid, raw), Evidence::Bump(bump), now).await
         };
         // A block that the mirror does not have yet, most likely.
         if let Err(error) = outcome.await {

@@ -79,21 +79,23 @@ pub async fn prove(
         let message = "no transaction was submitted for it: submit one first";
         Error::new(Kind::Conflict, "not-paid", message)
     })?;
-    let token = attach(app, caller, receipt_id, payment, evidence, Some(caller.clone()), now).await?;
+    let token = attach(app, Some(caller), receipt_id, payment, evidence, now).await?;
     Ok((sale(app, caller, receipt_id).await?.ok_or_else(absent)?, token))
 }
 
 /// Puts a proof to a receipt's payment on behalf of its `buyer`, or on the server's own.
 pub(super) async fn attach(
-    app: &App, caller: &Caller, receipt_id: &str, (txid, raw): (Hash32, Vec<u8>), evidence: Evidence,
-    buyer: Option<Caller>, now: DateTime<Utc>,
+    app: &App, buyer: Option<&Caller>, receipt_id: &str, (txid, raw): (Hash32, Vec<u8>), evidence: Evidence,
+    now: DateTime<Utc>,
 ) -> Result<Token> {
-    let envelope = enveloped(app, caller, txid, &raw, evidence).await?;
+    let buyer = buyer.cloned();
+    let reader = buyer.clone().unwrap_or_else(Caller::anonymous);
+    let envelope = enveloped(app, &reader, txid, &raw, evidence).await?;
     let checked = Checked::of(&envelope).map_err(|refusal| not_proven(refusal.code(), refusal.code()))?;
     if checked.txid != txid {
         return Err(not_proven("txid-mismatch-rawtx-vs-proof", "it is about another transaction"));
     }
-    let chain = app.spv.view(caller, [checked.block_hash]).await?;
+    let chain = app.spv.view(&reader, [checked.block_hash]).await?;
     let verified = checked.against(&chain).map_err(|refusal| not_proven(refusal.code(), refusal.code()))?;
     let envelope = serde_json::to_value(&envelope).map_err(Error::internal)?;
     let is_deep = verified.confirmations >= app.terms.policy_min_confs;

@@ -134,7 +134,7 @@ pub(super) async fn locked(tx: &Tx, receipt_id: &str) -> Result<Option<Held>> {
 const LOG: &str = "\
     insert into public.revenue_events (receipt_id, version_id, type, amount_sat, details) values ($1, $2, $3, $4, $5)";
 
-async fn log(tx: &Tx, receipt: &Receipt, kind: &str, details: Value) -> Result<()> {
+pub(super) async fn log(tx: &Tx, receipt: &Receipt, kind: &str, details: Value) -> Result<()> {
     let Receipt { receipt_id, version_id, amount_sat, .. } = receipt;
     let values = vec![
         receipt_id.clone().into(),
@@ -243,15 +243,16 @@ struct Is {
     there: bool,
 }
 
-async fn is_there(db: &Db, name: &'static str, sql: &str) -> Result<bool> {
-    let found: Option<Is> = db.one(name, sql, Vec::new()).await?;
+/// Whether a query finds anything.
+pub(super) async fn is_there(db: &Db, name: &'static str, query: &str, values: Vec<SqlValue>) -> Result<bool> {
+    let sql = format!("select exists({query}) as there");
+    let found: Option<Is> = db.one(name, &sql, values).await?;
     Ok(found.is_some_and(|found| found.there))
 }
 
 pub(super) async fn has_expired(db: &Db) -> Result<bool> {
-    const SQL: &str =
-        "select exists(select from public.receipts where status = 'pending' and expires_at <= now()) as there";
-    is_there(db, "receipts.has_expired", SQL).await
+    const SQL: &str = "select from public.receipts where status = 'pending' and expires_at <= now()";
+    is_there(db, "receipts.has_expired", SQL, Vec::new()).await
 }
 
 pub(super) async fn expire(tx: &Tx) -> Result<u64> {
@@ -269,7 +270,7 @@ const REVERTED: &str = "\
     where r.status = 'confirmed' and not h.on_best_chain";
 
 pub(super) async fn has_reverted(db: &Db) -> Result<bool> {
-    is_there(db, "receipts.has_reverted", &format!("select exists({REVERTED}) as there")).await
+    is_there(db, "receipts.has_reverted", REVERTED, Vec::new()).await
 }
 
 pub(super) async fn revert(tx: &Tx) -> Result<u64> {

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 
 use super::advisories::AdvisoryObject;
 use super::error::{Nullable, graphql, nullable};
-use super::inputs::{AssetFilter, AssetOrder};
+use super::inputs::{AssetFilter, AssetOrder, whole};
 use super::loaders::Loaders;
 use super::page::{Arguments, connection, cost};
 use super::prices::QuoteObject;
@@ -209,8 +209,12 @@ impl AssetNode {
     /// server's own.
     #[graphql(complexity = "200 + child_complexity")]
     async fn readiness(
-        &self, ctx: &Context<'_>, policy_id: Option<String>, min_confs: Option<u32>,
+        &self, ctx: &Context<'_>, policy_id: Option<String>, min_confs: Option<i32>,
     ) -> Nullable<ReadinessObject> {
+        let min_confs = match whole(min_confs, "minConfs") {
+            Ok(min_confs) => min_confs,
+            Err(error) => return Some(Err(graphql(&error))),
+        };
         let found = ctx.data_unchecked::<Loaders>().verdict(self.0.version_id, policy_id, min_confs).await;
         nullable(found.map(|verdict| verdict.map(ReadinessObject)))
     }

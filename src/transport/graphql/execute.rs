@@ -87,15 +87,16 @@ pub(super) enum Executed {
 /// Makes a request ready: its document found and within the limits, reads as fresh as it asks.
 pub(super) async fn prepare(served: &Served, caller: Caller, parameters: Parameters) -> Result<Prepared, Refused> {
     let Parameters { query, document_id, operation_name, variables, extensions } = parameters;
+    if !matches!(extensions, None | Some(serde_json::Value::Null | serde_json::Value::Object(_))) {
+        return Err(Refused::Bad("`extensions` must be a JSON object".into()));
+    }
+    let caller = keyed(caller, extensions.as_ref()).map_err(|error| Refused::Bad(error.message().to_owned()))?;
     let (demand, caller) = match demanded(served, extensions.as_ref()).await {
         Ok(None) => (Consistency::Bounded, caller),
         Ok(Some(demand)) => (demand, caller.with(demand)),
         Err(error) if error.kind() == Kind::Invalid => return Err(Refused::Bad(error.message().to_owned())),
         Err(error) => return Err(Refused::Fault(error)),
     };
-    if !matches!(extensions, None | Some(serde_json::Value::Null | serde_json::Value::Object(_))) {
-        return Err(Refused::Bad("`extensions` must be a JSON object".into()));
-    }
     let named = persisted::Named { query, document_id, extensions: extensions.as_ref() };
     let persisted::Asked { query, keep_as } = match served.persisted.asked(named).await {
         Ok(asked) => asked,
@@ -161,6 +162,7 @@ impl Prepared {
             Ok(request) => served.schema.execute(request.data(committed.clone())).await,
             Err(error) => Answer::from_errors(vec![error]),
         };
+        let answer = coded(answer);
         if self.is(OperationType::Mutation) {
             return Executed::Written(answer, committed.token());
         }
@@ -173,6 +175,17 @@ impl Prepared {
         }
         Executed::Read(answer)
     }
+}
+
+/// An answer of the library's, each error with a code: what it finds wrong by itself is wrong with the request.
+pub(super) fn coded(mut answer: Answer) -> Answer {
+    for error in &mut answer.errors {
+        let extensions = error.extensions.get_or_insert_default();
+        if extensions.get("code").is_none() {
+            extensions.set("code", "BAD_REQUEST");
+        }
+    }
+    answer
 }
 
 /// The answer that does not fit into `most` bytes.
@@ -213,6 +226,12 @@ pub(super) fn with_token(mut answer: Answer, token: Option<String>) -> Answer {
         answer.extensions.insert("consistency".into(), Value::String(token));
     }
     answer
+}
+
+/// The caller with what `extensions.idempotencyKey` calls what it wants made: over a WebSocket there are no headers.
+fn keyed(caller: Caller, extensions: Option<&serde_json::Value>) -> crate::error::Result<Caller> {
+    let Some(key) = extensions.and_then(|e| e.get("idempotencyKey")) else { return Ok(caller) };
+    caller.keyed(key.as_str().unwrap_or_default())
 }
 
 /// How fresh `extensions.consistency` asks the answer to be, once reads are that fresh.

@@ -36,6 +36,15 @@ impl AssetOrder {
     }
 }
 
+/// A whole number that counts something: GraphQL's `Int` has a sign.
+///
+/// # Errors
+/// `bad-request` naming the argument when it is below 0.
+pub(super) fn whole(asked: Option<i32>, name: &'static str) -> Result<Option<u32>, Error> {
+    let whole = asked.map(u32::try_from).transpose();
+    whole.map_err(|_| Error::invalid(format!("`{name}` must be a whole number, 0 or more")).hint(name))
+}
+
 /// A condition on a text that is compared whole. `eq` and `in` exclude each other.
 #[derive(InputObject, Default)]
 struct TextIs {

@@ -177,7 +177,8 @@ impl QuoteObject {
     }
 }
 
-/// What is to be bought. With the header `Idempotency-Key`, the same again answers the receipt that there is.
+/// What is to be bought. With the header `Idempotency-Key`, or `extensions.idempotencyKey` in the request, the same again answers
+/// the receipt that there is.
 #[derive(InputObject)]
 struct CreateReceiptInput {
     /// The version.

@@ -8,6 +8,7 @@ use chrono::Utc;
 
 use super::assets::AssetNode;
 use super::error::{Nullable, nullable};
+use super::inputs::whole;
 use super::loaders::{Loaders, Proven};
 use super::runs::EvaluationObject;
 use super::scalars::{Hex32, Json};
@@ -288,10 +289,10 @@ impl TrustQuery {
 
     /// The ancestry of a version with manifests and proofs, down to `depth` generations (all that are walked unless told).
     #[graphql(complexity = "1000 + child_complexity")]
-    async fn bundle(&self, ctx: &Context<'_>, version_id: Hex32, depth: Option<u32>) -> Nullable<BundleObject> {
+    async fn bundle(&self, ctx: &Context<'_>, version_id: Hex32, depth: Option<i32>) -> Nullable<BundleObject> {
         let loaders = ctx.data_unchecked::<Loaders>();
         let found = async {
-            let depth = bundle::depth(&loaders.app, depth)?;
+            let depth = bundle::depth(&loaders.app, whole(depth, "depth")?)?;
             let bundle = bundle::bundle(&loaders.app, &loaders.caller, version_id.0, depth).await?;
             Ok(Some(BundleObject { bundle: Arc::new(bundle), depth }))
         };
@@ -304,7 +305,7 @@ impl TrustQuery {
     #[graphql(complexity = "1000 + child_complexity")]
     async fn readiness(
         &self, ctx: &Context<'_>, version_id: Hex32, policy_id: Option<String>, policy: Option<Json>,
-        min_confs: Option<u32>,
+        min_confs: Option<i32>,
     ) -> Nullable<ReadinessObject> {
         let loaders = ctx.data_unchecked::<Loaders>();
         let found = async {
@@ -316,7 +317,7 @@ impl TrustQuery {
                 (None, Some(document)) => policy::Asked::Inline(document.0.into_json().map_err(Error::internal)?),
                 (None, None) => policy::Asked::Default,
             };
-            let asked = Asked { min_confs, policy };
+            let asked = Asked { min_confs: whole(min_confs, "minConfs")?, policy };
             ready::readiness(&loaders.app, &loaders.caller, version_id.0, asked, Utc::now()).await
         };
         nullable(found.await.map(|readiness| Some(ReadinessObject(Arc::new(readiness)))))

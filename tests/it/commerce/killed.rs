@@ -1,17 +1,18 @@
 //! The server is killed amid a thousand tries: there is one receipt, one charge, and everybody is told the same.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use super::{paying, raw};
 use crate::harness::keys::{Keys, bytes, nonce, with_headers};
+use crate::harness::makers::Random;
 use crate::harness::process::Process;
 use crate::harness::{Database, rows_of, with_database};
-use crate::races::{seed, setting};
+use crate::races::setting;
 
 /// Clients, and how often each of them asks for the same.
 const CLIENTS: usize = 50;
@@ -22,47 +23,34 @@ struct World {
     keys: Keys,
     http: reqwest::Client,
     /// The server of the moment; none while there is none.
-    server: Mutex<Option<String>>,
+    server: watch::Sender<Option<String>>,
     sent: AtomicUsize,
     lost: AtomicUsize,
 }
 
 impl World {
     fn serve(&self) -> Process {
-        let settings = [
-            ("PG_URL", self.database.url.as_str()),
-            ("PAY_SCRIPT_HEX", "51"),
-            ("REQUEST_TIMEOUT_MS", "60000"),
-            ("SQL_TIMEOUT_MS", "60000"),
-            ("MAX_STALENESS_MS", "600000"),
-        ];
-        let server = Process::start(&settings);
-        *self.server.lock().expect("no panic") = Some(server.address().to_owned());
+        let server = Process::patient(&self.database.url, &[("PAY_SCRIPT_HEX", "51")]);
+        self.server.send_replace(Some(server.address().to_owned()));
         server
     }
 
     /// Sends a request until it is answered.
     async fn answer(&self, path: &str, key: Option<&str>, body: &Value) -> String {
-        let body = bytes(body);
+        let (body, mut server) = (bytes(body), self.server.subscribe());
         loop {
-            let address = self.server.lock().expect("no panic").clone();
-            let Some(address) = address else {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-                continue;
-            };
+            let address = server.wait_for(Option::is_some).await.expect("the world is there").clone();
+            let address = address.expect("waited for");
             let request = self.http.post(format!("http://{address}{path}"));
             let request = with_headers(request, self.keys.headers(&nonce(), &body)).body(body.clone());
             let request = key.iter().fold(request, |request, key| request.header("idempotency-key", *key));
             self.sent.fetch_add(1, Ordering::Relaxed);
-            match request.send().await {
-                Ok(answer) => {
-                    let status = answer.status();
-                    if let Ok(told) = answer.text().await {
-                        assert!(status.is_success(), "{path}: {status} {told}");
-                        return told;
-                    }
+            if let Ok(answer) = request.send().await {
+                let status = answer.status();
+                if let Ok(told) = answer.text().await {
+                    assert!(status.is_success(), "{path}: {status} {told}");
+                    return told;
                 }
-                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
             }
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
@@ -89,7 +77,7 @@ impl World {
         while self.sent.load(Ordering::Relaxed) < moment {
             tokio::task::yield_now().await;
         }
-        *self.server.lock().expect("no panic") = None;
+        self.server.send_replace(None);
         drop(server);
         let server = tokio::task::block_in_place(|| self.serve());
         let mut told = BTreeSet::new();
@@ -108,17 +96,14 @@ impl World {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_dies_amid_a_thousand_tries_sells_once() {
-    let mut random = seed();
-    let mut moment = |from: usize, to: usize| {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        from + usize::try_from(random >> 33).expect("fits") % (to - from)
-    };
+    let mut random = Random::new();
+    let mut moment = |from: usize, to: usize| from + random.below(to - from);
     with_database(async |database| {
         let world = Arc::new(World {
             database: database.clone(),
             keys: Keys::of(43),
             http: reqwest::Client::new(),
-            server: Mutex::new(None),
+            server: watch::Sender::new(None),
             sent: AtomicUsize::new(0),
             lost: AtomicUsize::new(0),
         });

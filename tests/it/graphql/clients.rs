@@ -32,41 +32,38 @@ async fn the_audits_of_graphql_over_http_pass() {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn apollo_client_and_urql_ask_page_write_and_persist() {
+/// Holds what a script says of a server that takes everybody for its developer to what is `expected`.
+async fn prints(script: &str, expected: Value) {
     with(Setup::seeded().with("DEV_IDENTITY", "true"), async |app| {
-        let Some(told) = told(app, "clients/stock.mjs").await else { return };
-        let expected = json!({
-            "apollo": ["query", "paging", "persisted queries", "mutation", "error"],
-            "urql": ["query", "paging", "mutation", "query by link", "error"],
-        });
+        let Some(told) = told(app, script).await else { return };
         assert_eq!(told, expected);
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn apollo_client_and_urql_ask_page_write_and_persist() {
+    let expected = json!({
+        "apollo": ["query", "paging", "persisted queries", "mutation", "error"],
+        "urql": ["query", "paging", "mutation", "query by link", "error"],
+    });
+    prints("clients/stock.mjs", expected).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn apollo_client_urql_and_graphql_sse_are_told_of_changes() {
-    with(Setup::seeded().with("DEV_IDENTITY", "true"), async |app| {
-        let Some(told) = told(app, "clients/subscribe.mjs").await else { return };
-        let expected = json!({
-            "apollo": ["change", "withdrawal", "going on after a break", "error", "cache", "close"],
-            "urql": ["change", "withdrawal", "going on after a break", "error", "query and mutation", "close"],
-            "sse": ["change", "withdrawal", "going on after a break", "error", "query that ends"],
-        });
-        assert_eq!(told, expected);
-    })
-    .await;
+    let expected = json!({
+        "apollo": ["change", "withdrawal", "going on after a break", "error", "cache", "close"],
+        "urql": ["change", "withdrawal", "going on after a break", "error", "query and mutation", "close"],
+        "sse": ["change", "withdrawal", "going on after a break", "error", "query that ends"],
+    });
+    prints("clients/subscribe.mjs", expected).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn relay_takes_the_schema_asks_pages_writes_and_subscribes() {
-    with(Setup::seeded().with("DEV_IDENTITY", "true"), async |app| {
-        let Some(told) = told(app, "clients/relay.mjs").await else { return };
-        let expected = ["schema", "query", "paging", "refetch by id", "mutation", "error", "subscription"];
-        assert_eq!(told, json!({"relay": expected}));
-    })
-    .await;
+    let expected = ["schema", "query", "paging", "refetch by id", "mutation", "error", "subscription"];
+    prints("clients/relay.mjs", json!({"relay": expected})).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,8 @@ use reqwest::{RequestBuilder, StatusCode, header};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::hostile::doubling;
+use crate::harness::process::memory;
 use crate::harness::socket::Socket;
 use crate::harness::{Setup, TestApp, with};
 
@@ -33,7 +35,6 @@ fn deep(depth: usize) -> Vec<(String, String)> {
 
 fn wide() -> Vec<(&'static str, String)> {
     let many = |count: usize, part: &dyn Fn(usize) -> String| (0..count).map(part).collect::<String>();
-    let spread = |n: usize| format!("fragment f{n} on Query {{ ...f{m} ...f{m} }} ", m = n + 1);
     vec![
         ("aliases", format!("{{ {} }}", many(500, &|n| format!("a{n}: assets {{ nodes {{ name }} }} ")))),
         ("costly aliases", format!("{{ {} }}", many(120, &|n| format!("a{n}: assets(first: 100) {{ nodes {{ name tags }} }} ")))),
@@ -42,7 +43,7 @@ fn wide() -> Vec<(&'static str, String)> {
         ("variables", format!("query({}) {{ nothing }}", many(5_000, &|n| format!("$v{n}: Int ")))),
         ("operations", many(2_000, &|n| format!("query q{n} {{ __typename }} "))),
         ("fragments", format!("{{ __typename }} {}", many(3_000, &|n| format!("fragment a{n} on Query {{ b }} ")))),
-        ("doubling", format!("{{ ...f0 }} {} fragment f60 on Query {{ __typename }}", many(60, &spread))),
+        ("doubling", doubling(60)),
         ("circle", "{ ...a } fragment a on Query { ...b } fragment b on Query { ...a }".into()),
         ("own tail", "{ ...a } fragment a on Query { ...a }".into()),
         ("unused circle", "{ __typename } fragment a on Query { ...a }".into()),
@@ -183,12 +184,6 @@ async fn over_all(app: &TestApp, socket: &mut Socket, clock: &mut Clock, (what, 
     }
 }
 
-/// Bytes of memory of this process, the server and its clients.
-fn memory() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    4096 * status.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or_default()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn every_hostile_document_is_refused_unexecuted_over_every_transport() {
     with(Setup::seeded().with("BODY_SIZE_LIMIT", "1mb"), async |app| {
@@ -204,9 +199,10 @@ async fn every_hostile_document_is_refused_unexecuted_over_every_transport() {
         // Once for what is set up at the first time, once to see what stays.
         let ((), statements) = app.statements(pass(&mut Clock::default())).await;
         assert_eq!(statements, 0, "something was executed");
-        let before = memory();
+        // The server and its clients are in this process.
+        let before = memory(std::process::id());
         pass(&mut clock).await;
-        let grown = memory().saturating_sub(before);
+        let grown = memory(std::process::id()).saturating_sub(before);
         clock.0.sort();
         let median = &clock.0[clock.0.len() / 2];
         let slowest = &clock.0[clock.0.len() - 10..];

@@ -28,6 +28,13 @@ fn address(app: &TestApp, pairs: &[(&str, &str)]) -> RequestBuilder {
     app.get(&format!("/graphql?{}", url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()))
 }
 
+/// A document whose fragments each spread the next one twice.
+pub(super) fn doubling(levels: usize) -> String {
+    let spread = |i: usize| format!("fragment f{i} on Query {{ ...f{n} ...f{n} }} ", n = i + 1);
+    let fragments: String = (0..levels).map(spread).collect();
+    format!("{{ ...f0 }} {fragments} fragment f{levels} on Query {{ __typename }}")
+}
+
 /// Documents that nest `depth` deep, whole and broken off.
 fn documents(depth: usize) -> Vec<(&'static str, String)> {
     let nest = |open: &str, close: &str| (open.repeat(depth), close.repeat(depth));
@@ -144,12 +151,8 @@ async fn what_costs_too_much_is_refused_before_it_costs_anything() {
 async fn a_refused_query_is_refused_quickly_however_it_is_spelt() {
     with(Setup::empty(), async |app| {
         // Fragments that double with each level; 200,000 aliases; a field 20,000 times; a long name; only comments.
-        let doubling: String = (0..14)
-            .map(|n| format!("fragment f{n} on Query {{ ...f{next} ...f{next} }} ", next = n + 1))
-            .chain(["fragment f14 on Query { __typename }".to_owned()])
-            .collect();
         let documents = [
-            format!("{{ ...f0 }} {doubling}"),
+            doubling(14),
             format!("{{ {} }}", (0..16_000).map(|n| format!("a{n}:__typename ")).collect::<String>()),
             format!("{{ {} }}", "__typename ".repeat(20_000)),
             format!("{{ {} }}", "x".repeat(200_000)),
@@ -224,11 +227,6 @@ async fn letters_and_numbers_of_any_kind_are_answered() {
 #[tokio::test(flavor = "multi_thread")]
 async fn documents_that_grow_are_refused_by_their_size() {
     with(Setup::seeded(), async |app| {
-        let doubling = |levels: usize| {
-            let spread = |i: usize| format!("fragment f{i} on Query {{ ...f{n} ...f{n} }} ", n = i + 1);
-            let fragments: String = (0..levels).map(spread).collect();
-            format!("{{ ...f0 }} {fragments} fragment f{levels} on Query {{ __typename }}")
-        };
         let wide: String = (0..300)
             .map(|i| format!("a{i}: __type(name: \"Node\") {{ possibleTypes {{ fields {{ args {{ name }} }} }} }} "))
             .collect();

@@ -45,11 +45,20 @@ impl Process {
         String::from_utf8(answer.body).expect("text")
     }
 
+    /// A server on that database with `more` settings, which waits as long as a busy machine makes it wait.
+    pub(crate) fn patient(pg_url: &str, more: &[(&str, &str)]) -> Self {
+        let own = [
+            ("PG_URL", pg_url),
+            ("MAX_STALENESS_MS", "600000"),
+            ("REQUEST_TIMEOUT_MS", "60000"),
+            ("SQL_TIMEOUT_MS", "60000"),
+        ];
+        Self::start(&[&own, more].concat())
+    }
+
     /// Bytes of memory that it holds.
     pub(crate) fn memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        1024 * line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or_default()
+        memory(self.child.id())
     }
 
     /// Ends it as an orchestrator would.
@@ -67,6 +76,13 @@ impl Drop for Process {
         // Fails for one that has ended, which is as well.
         let _ended = self.child.kill().and_then(|()| self.child.wait());
     }
+}
+
+/// Bytes of memory that a process holds.
+pub(crate) fn memory(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    1024 * line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or_default()
 }
 
 fn address(log: &mut BufReader<ChildStderr>) -> Result<String, String> {

@@ -12,13 +12,7 @@ use crate::harness::{Database, rows_of, session, with_database};
 use crate::races::setting;
 
 fn serve(database: &Arc<Database>) -> Process {
-    let settings = [
-        ("PG_URL", database.url.as_str()),
-        ("REQUEST_TIMEOUT_MS", "60000"),
-        ("SQL_TIMEOUT_MS", "60000"),
-        ("MAX_STALENESS_MS", "600000"),
-    ];
-    tokio::task::block_in_place(|| Process::start(&settings))
+    tokio::task::block_in_place(|| Process::patient(&database.url, &[]))
 }
 
 /// Opens a subscription that goes on from `since`.

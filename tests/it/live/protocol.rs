@@ -75,17 +75,17 @@ async fn queries_and_mutations_are_operations_too() {
         assert_eq!(socket.hear().await, json!({"id": "q", "type": "complete"}));
         // The identifier is free again.
         for (query, code) in [
-            ("{ nothing }", None),
-            ("{", None),
-            ("subscription { assetChanged { nothing } }", None),
-            ("subscription { a: assetChanged { token } b: assetChanged { token } }", Some("BAD_REQUEST")),
-            ("subscription { chainTipChanged(since: 5) { token } }", None),
-            ("subscription { receiptChanged(receiptId: \"\") { token } }", Some("BAD_REQUEST")),
+            ("{ nothing }", "BAD_REQUEST"),
+            ("{", "BAD_REQUEST"),
+            ("subscription { assetChanged { nothing } }", "BAD_REQUEST"),
+            ("subscription { a: assetChanged { token } b: assetChanged { token } }", "BAD_REQUEST"),
+            ("subscription { chainTipChanged(since: 5) { token } }", "BAD_REQUEST"),
+            ("subscription { receiptChanged(receiptId: \"\") { token } }", "BAD_REQUEST"),
         ] {
             socket.begin("q", query, json!({})).await;
             let told = socket.hear().await;
             assert_eq!((&told["id"], &told["type"]), (&json!("q"), &json!("error")), "{query}: {told}");
-            assert_eq!(told["payload"][0]["extensions"]["code"].as_str(), code, "{query}: {told}");
+            assert_eq!(told["payload"][0]["extensions"]["code"], code, "{query}: {told}");
         }
         let save = "mutation { savePolicy(input: {policyId: \"ws\", name: \"ws\", document: {minConfs: 2}}) { policy { name } } }";
         socket.begin("m", save, json!({})).await;

@@ -20,14 +20,8 @@ async fn a_herd_costs_each_process_one_statement() {
         let seeded = TestApp::start(&Setup::seeded(), database).await;
         let id = seeded.rows("select min(version_id) from assets").await.remove(0);
         seeded.stop().await;
-        let settings = [
-            ("PG_URL", database.url.as_str()),
-            ("REDIS_URL", redis.url()),
-            ("MAX_STALENESS_MS", "600000"),
-            ("REQUEST_TIMEOUT_MS", "60000"),
-            ("SQL_TIMEOUT_MS", "60000"),
-        ];
-        let processes = [Process::start(&settings), Process::start(&settings)];
+        let start = || Process::patient(&database.url, &[("REDIS_URL", redis.url())]);
+        let processes = [start(), start()];
         let body = format!("{{\"query\":\"{{ asset(versionId: \\\"{id}\\\") {{ name datasetId contentHash }} }}\"}}");
         let request = format!(
             "POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",

@@ -288,6 +288,11 @@ async fn bodies_are_objects_of_what_can_be_kept() {
             assert_eq!(told["error"], "bad-request", "{told}");
             assert!(told.to_string().contains(named), "{told}");
         }
+        // A text about an escape holds none.
+        let body =
+            format!(r#"{{"type":"WARN","reason":"r","versionIds":["{version}"],"payload":{{"a":"\\\\u0000"}}}}"#);
+        let request = app.http.post(format!("{}/advisories", app.url)).header("content-type", "application/json");
+        assert!(request.body(body).send().await.expect("answer").status().is_success());
         let answer = app.get("/graphiql/nothing.js").send().await.expect("answer");
         assert_eq!(refused(answer, StatusCode::NOT_FOUND).await.0, "not-found");
         let key = app.http.post(format!("{}/pay", app.url)).header("idempotency-key", "a b");

@@ -6,6 +6,8 @@ use chrono::{DateTime, Utc};
 use overlay_entity::ids::VersionId;
 use serde_json::{Map, Value};
 
+use crate::domain::has_nul;
+
 /// One thing wrong with a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -283,16 +285,6 @@ fn is_identity_key(text: &str) -> bool {
 fn whole(value: &Value) -> Option<i64> {
     let written = || value.as_f64().filter(|n| n.fract() == 0.0 && n.abs() <= MAX_SIZE as f64);
     value.as_i64().or_else(|| written().map(|n| n as i64))
-}
-
-/// PostgreSQL's text cannot hold NUL.
-fn has_nul(value: &Value) -> bool {
-    match value {
-        Value::String(text) => text.contains('\0'),
-        Value::Array(items) => items.iter().any(has_nul),
-        Value::Object(map) => map.iter().any(|(key, value)| key.contains('\0') || has_nul(value)),
-        _ => false,
-    }
 }
 
 #[cfg(test)]

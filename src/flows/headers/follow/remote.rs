@@ -21,10 +21,10 @@ pub(super) struct Remote {
 }
 
 impl Remote {
-    pub(super) fn new(url: &str) -> Self {
+    pub(super) fn new(url: &str, https: Https) -> Self {
         let mut address = Url::parse(url).ok();
         let authorization = address.as_mut().and_then(credentials);
-        Self { address, authorization, https: Https::default() }
+        Self { address, authorization, https }
     }
 
     /// The bytes and their entity tag, unless they are those of the tag that was seen. No error names the address.

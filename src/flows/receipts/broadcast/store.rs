@@ -5,8 +5,10 @@ use sea_orm::{FromQueryResult, Value as SqlValue};
 use serde_json::json;
 
 use crate::db::{Db, Tx};
-use crate::domain::receipts::broadcast::Sent;
+use crate::domain::receipts::Status;
+use crate::domain::receipts::broadcast::{Broadcast, Sent};
 use crate::error::Result;
+use crate::flows::receipts::store as receipts;
 
 /// A payment on its way.
 #[derive(FromQueryResult)]
@@ -17,11 +19,6 @@ pub(super) struct Payment {
     pub(super) raw: String,
 }
 
-#[derive(FromQueryResult)]
-struct Is {
-    there: bool,
-}
-
 /// Payments at a time: each may take as long as all services together.
 const MOST: &str = "20";
 
@@ -30,10 +27,8 @@ const DUE: &str =
 
 const UNPROVEN: &str = "status = 'paid' and broadcast = 'accepted' and payment_envelope is null and broadcast_next_at <= $1 and $2::text is null";
 
-async fn is_there(db: &Db, name: &'static str, which: &str, values: Vec<SqlValue>) -> Result<bool> {
-    let sql = format!("select exists(select from public.receipts where {which}) as there");
-    let found: Option<Is> = db.one(name, &sql, values).await?;
-    Ok(found.is_some_and(|found| found.there))
+fn those(which: &str) -> String {
+    format!("select receipt_id from public.receipts where {which}")
 }
 
 /// Claims payments for half a minute, and twice as long each time, ten minutes at the most.
@@ -41,9 +36,9 @@ async fn claim(tx: &Tx, name: &'static str, which: &str, values: Vec<SqlValue>) 
     let sql = format!(
         "update public.receipts set broadcast_tries = broadcast_tries + 1, \
             broadcast_next_at = $1 + least(interval '10 minutes', interval '30 seconds' * power(2, least(broadcast_tries, 10))) \
-         where receipt_id in (select receipt_id from public.receipts where {which} \
-            order by broadcast_next_at limit {MOST} for update skip locked) \
-         returning receipt_id, payment_txid as txid, payment_raw_tx as raw"
+         where receipt_id in ({} order by broadcast_next_at limit {MOST} for update skip locked) \
+         returning receipt_id, payment_txid as txid, payment_raw_tx as raw",
+        those(which)
     );
     tx.all(name, &sql, values).await
 }
@@ -53,7 +48,7 @@ fn values(receipt_id: Option<&str>, now: DateTime<Utc>) -> Vec<SqlValue> {
 }
 
 pub(super) async fn has_due(db: &Db, receipt_id: Option<&str>, now: DateTime<Utc>) -> Result<bool> {
-    is_there(db, "receipts.has_due", DUE, values(receipt_id, now)).await
+    receipts::is_there(db, "receipts.has_due", &those(DUE), values(receipt_id, now)).await
 }
 
 pub(super) async fn claim_due(tx: &Tx, receipt_id: Option<String>, now: DateTime<Utc>) -> Result<Vec<Payment>> {
@@ -61,55 +56,46 @@ pub(super) async fn claim_due(tx: &Tx, receipt_id: Option<String>, now: DateTime
 }
 
 pub(super) async fn has_unproven(db: &Db, now: DateTime<Utc>) -> Result<bool> {
-    is_there(db, "receipts.has_unproven", UNPROVEN, values(None, now)).await
+    receipts::is_there(db, "receipts.has_unproven", &those(UNPROVEN), values(None, now)).await
 }
 
 pub(super) async fn claim_unproven(tx: &Tx, now: DateTime<Utc>) -> Result<Vec<Payment>> {
     claim(tx, "receipts.claim_unproven", UNPROVEN, values(None, now)).await
 }
 
-/// A payment's row while it is still on its way: whatever happened meanwhile is not undone.
-const OURS: &str = "receipt_id = $1 and payment_txid = $2 and status = 'paid' and broadcast = 'due'";
+const ACCEPTED: &str = "\
+    update public.receipts set broadcast = 'accepted', broadcast_by = $2, broadcast_note = null, broadcast_tries = 0, \
+        broadcast_next_at = $3 + interval '1 minute', updated_at = $3 where receipt_id = $1";
 
-const LOG: &str = "\
-    insert into public.revenue_events (receipt_id, version_id, type, amount_sat, details) \
-    select receipt_id, version_id, $3, amount_sat, $4 from public.receipts where receipt_id = $1 and $2::text is not null";
+const REFUSED: &str = "\
+    update public.receipts set status = 'pending', payment_txid = null, payment_raw_tx = null, paid_at = null, \
+        broadcast = null, broadcast_by = null, broadcast_note = $2, broadcast_tries = 0, broadcast_next_at = null, \
+        updated_at = $3 where receipt_id = $1";
 
-/// Notes what came of sending a payment.
+const UNREACHED: &str = "update public.receipts set broadcast_note = $2 where receipt_id = $1";
+
+/// Notes what came of sending a payment, unless something else has happened to its receipt meanwhile.
 pub(super) async fn sent(tx: &Tx, payment: &Payment, sent: &Sent, now: DateTime<Utc>) -> Result<()> {
-    let which = || -> Vec<SqlValue> { vec![payment.receipt_id.clone().into(), payment.txid.clone().into()] };
-    let (sql, more): (String, Vec<SqlValue>) = match sent {
-        Sent::Accepted(by) => (
-            format!(
-                "update public.receipts set broadcast = 'accepted', broadcast_by = $3, broadcast_note = null, \
-                 broadcast_tries = 0, broadcast_next_at = $4 + interval '1 minute', updated_at = $4 where {OURS}"
-            ),
-            vec![by.clone().into(), now.into()],
-        ),
-        Sent::Refused(why) => (
-            format!(
-                "update public.receipts set status = 'pending', payment_txid = null, payment_raw_tx = null, paid_at = null, \
-                 broadcast = null, broadcast_by = null, broadcast_note = $3, broadcast_tries = 0, broadcast_next_at = null, \
-                 updated_at = $4 where {OURS}"
-            ),
-            vec![why.clone().into(), now.into()],
-        ),
-        Sent::Unreached(why) => {
-            (format!("update public.receipts set broadcast_note = $3 where {OURS}"), vec![why.clone().into()])
-        }
+    let Some(receipt) = receipts::locked(tx, &payment.receipt_id).await?.map(|held| held.receipt) else {
+        return Ok(());
     };
-    let values = which().into_iter().chain(more).collect();
-    if tx.execute("receipts.sent", &sql, values).await? == 0 {
+    let is_ours = receipt.payment_txid.as_deref() == Some(&payment.txid);
+    if !is_ours || (receipt.status, receipt.broadcast) != (Status::Paid, Some(Broadcast::Due)) {
         return Ok(());
     }
-    let (kind, details) = match sent {
-        Sent::Accepted(by) => ("broadcast", json!({"txid": payment.txid, "by": by})),
-        Sent::Refused(why) => ("refused", json!({"txid": payment.txid, "reason": why})),
-        Sent::Unreached(_) => return Ok(()),
+    let txid = &payment.txid;
+    let (sql, told, event) = match sent {
+        Sent::Accepted(by) => (ACCEPTED, by, Some(("broadcast", json!({"txid": txid, "by": by})))),
+        Sent::Refused(why) => (REFUSED, why, Some(("refused", json!({"txid": txid, "reason": why})))),
+        Sent::Unreached(why) => (UNREACHED, why, None),
     };
-    let values = which().into_iter().chain([kind.into(), details.into()]).collect();
-    tx.execute("revenue.log", LOG, values).await?;
-    Ok(())
+    let mut values = vec![receipt.receipt_id.clone().into(), told.clone().into()];
+    values.extend(event.is_some().then(|| SqlValue::from(now)));
+    tx.execute("receipts.sent", sql, values).await?;
+    match event {
+        Some((kind, details)) => receipts::log(tx, &receipt, kind, details).await,
+        None => Ok(()),
+    }
 }
 
 const REFUSAL: &str = "\

@@ -16,7 +16,7 @@ use overlay_entity::ids::VersionId;
 pub(super) use root::ChangeQuery;
 pub use root::Subscription;
 
-use super::execute::Prepared;
+use super::execute::{Prepared, coded, told};
 use super::loaders::Room;
 use crate::coherence::{Change, Cursor, Missed, Next, Position};
 use crate::domain::caller::Caller;
@@ -154,11 +154,11 @@ impl Live {
         let request = prepared.request(served, prepared.caller.clone(), room(served)).map_err(|error| vec![error])?;
         let mut stream = served.schema.execute_stream(request.data(opening.clone()));
         if let Some(answer) = stream.next().await.filter(Answer::is_err) {
-            return Err(answer.errors);
+            return Err(coded(answer).errors);
         }
         let opened = opening.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (source, since) = opened
-            .ok_or_else(|| vec![ServerError::new("the subscription selects nothing that can be followed", None)])?;
+        let (source, since) =
+            opened.ok_or_else(|| vec![told("BAD_REQUEST", "the subscription selects nothing that can be followed")])?;
         let changes = served.app.feed.changes();
         let cursor = changes.follow(since.unwrap_or_else(|| changes.now()));
         metrics::gauge!("overlay_subscriptions").increment(1);
@@ -213,7 +213,10 @@ impl Live {
         let position = event.position;
         let answer = tokio::time::timeout(self.served.http.timeout, self.answer(event)).await;
         metrics::counter!("overlay_subscription_events_total").increment(1);
-        (answer.unwrap_or_else(|_| failed("the event took too long to read")), position)
+        (
+            answer.unwrap_or_else(|_| Answer::from_errors(vec![told("TIMEOUT", "the event took too long to read")])),
+            position,
+        )
     }
 
     async fn answer(&self, event: Event) -> Answer {
@@ -224,7 +227,7 @@ impl Live {
             Err(error) => return Answer::from_errors(vec![error]),
         };
         let mut stream = self.served.schema.execute_stream(request.data(event));
-        stream.next().await.unwrap_or_else(|| failed("the event was lost"))
+        stream.next().await.map_or_else(|| failed("the event was lost"), coded)
     }
 }
 
@@ -234,7 +237,7 @@ fn room(served: &Served) -> Arc<Room> {
 }
 
 fn failed(why: &str) -> Answer {
-    Answer::from_errors(vec![ServerError::new(why, None)])
+    Answer::from_errors(vec![told("INTERNAL", why)])
 }
 
 impl Drop for Live {
