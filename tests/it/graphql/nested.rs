@@ -118,6 +118,21 @@ async fn children_of_all_and_prices_of_all_are_one_statement_each() {
     .await;
 }
 
+/// So many fields wake at once that the scheduler stops the query half way, to let others run: those it stopped are waited
+/// for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broad_level_is_one_statement_too() {
+    with(Setup::seeded(), async |app| {
+        let child: String = (0..5).map(|n| format!("c{n}: children(first: 1) {{ nodes {{ unitPrice }} }} ")).collect();
+        let (data, cold, warm) =
+            cold_and_warm(app, &format!("{{ assets(first: 100) {{ nodes {{ {child} }} }} }}"), json!({})).await;
+        let nodes = data["assets"]["nodes"].as_array().expect("nodes");
+        assert!(nodes.len() > 64, "each wakes with two steps, and a poll has room for 128: {}", nodes.len());
+        assert_eq!((cold, warm), (3, 0));
+    })
+    .await;
+}
+
 fn texts<'a>(nodes: &'a Value, field: &str) -> Vec<&'a str> {
     nodes.as_array().expect("a list").iter().map(|node| node[field].as_str().expect("a text")).collect()
 }

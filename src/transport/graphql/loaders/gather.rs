@@ -11,9 +11,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use ::dataloader::BatchFn;
 use ::dataloader::cached::Loader;
 use tokio::sync::watch;
+use tokio::task::coop::unconstrained;
 
-/// Turns of the scheduler that are waited for more keys: resolvers reach their loaders after a few.
-const TURNS: usize = 3;
+/// Turns of the scheduler that must bring no more keys before those that came are loaded: resolvers reach their loaders
+/// after a few.
+const QUIET: usize = 2;
 
 /// Tries before a lost batch is given up.
 const TRIES: usize = 5;
@@ -66,7 +68,7 @@ where
                 continue;
             }
             // All are known by now, so this waits for nothing but the lock.
-            if let Ok(found) = self.loader.try_load_many(keys.to_vec()).await {
+            if let Ok(found) = unconstrained(self.loader.try_load_many(keys.to_vec())).await {
                 return Some(found);
             }
         }
@@ -98,10 +100,16 @@ where
         };
         let Some(sender) = first.take() else {
             let mut landing = landing;
-            return landing.wait_for(|landed| *landed).await.is_ok();
+            // Once for each key: were it to count as work, a broad level would be stopped half way, and what is below it
+            // be asked for in pieces.
+            return unconstrained(landing.wait_for(|landed| *landed)).await.is_ok();
         };
-        for _ in 0..TURNS {
+        let (mut quiet, mut seen) = (0, 0);
+        while quiet < QUIET {
             tokio::task::yield_now().await;
+            let wanted = self.round().wanted.len();
+            quiet = if wanted == seen { quiet + 1 } else { 0 };
+            seen = wanted;
         }
         let wanted: Vec<K> = {
             let mut round = self.round();
