@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 
 use super::market;
 use crate::harness::keys::Keys;
-use crate::harness::{TestApp, refused, with_database};
+use crate::harness::socket::Socket;
+use crate::harness::{TestApp, private_redis, refused, with_database};
+use crate::identity::sessions::open;
 
 async fn pay(app: &TestApp, keys: &Keys, key: &str, body: &Value) -> reqwest::Response {
     keys.request(app, Method::POST, "/pay", body).header("idempotency-key", key).send().await.expect("answer")
@@ -59,4 +61,61 @@ async fn a_thousand_tries_on_two_servers_make_one_receipt() {
         }
     })
     .await;
+}
+
+const BUY: &str = "mutation($i: CreateReceiptInput!) { createReceipt(input: $i) { receipt { receiptId quantity } } }";
+
+/// Where a client cannot set headers, `extensions` name what it wants made: the same key makes the same receipt, whichever
+/// way it is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_in_extensions_is_the_key_of_the_header() {
+    let Some((redis, _folder)) = private_redis().await else { return };
+    with_database(async |database| {
+        let app = TestApp::start(&market().redis(redis.url()), database).await;
+        let keys = Keys::of(43);
+        let version = app.rows("select version_id from assets order by 1 limit 1").await.remove(0);
+        let input = |quantity: u32| json!({"versionId": version, "quantity": quantity});
+        let payload = |quantity: u32, key: Value| json!({"query": BUY, "variables": {"i": input(quantity)}, "extensions": {"idempotencyKey": key}});
+        let of_header: Value = pay(&app, &keys, "buy-1", &input(2)).await.json().await.expect("JSON");
+        let made = count(&app).await;
+
+        let by_post = async |payload: &Value, header: Option<&str>| -> Value {
+            let mut request = keys.request(&app, Method::POST, "/graphql", payload);
+            if let Some(key) = header {
+                request = request.header("idempotency-key", key);
+            }
+            request.send().await.expect("answer").json().await.expect("JSON")
+        };
+        let receipt = json!({"receiptId": of_header["receiptId"], "quantity": 2});
+        for header in [None, Some("buy-1")] {
+            let told = by_post(&payload(2, json!("buy-1")), header).await;
+            assert_eq!(told["data"]["createReceipt"]["receipt"], receipt, "{told}");
+        }
+
+        let (sid, _) = open(&app, &keys).await;
+        let mut socket = Socket::raw(&app.url).await;
+        let authorization = json!({"Authorization": format!("Bearer {sid}")});
+        socket.say(&json!({"type": "connection_init", "payload": authorization})).await;
+        assert_eq!(socket.hear().await, json!({"type": "connection_ack"}));
+        socket.say(&json!({"id": "1", "type": "subscribe", "payload": payload(2, json!("buy-1"))})).await;
+        assert_eq!(socket.event("1").await["createReceipt"]["receipt"], receipt);
+        assert_eq!(count(&app).await, made, "nothing was bought twice");
+
+        // Another purchase under that key, two keys, and what is no key.
+        let refusals = [
+            (payload(3, json!("buy-1")), None, "IDEMPOTENCY_KEY_REUSED"),
+            (payload(2, json!("buy-2")), Some("buy-1"), "BAD_REQUEST"),
+            (payload(2, json!("")), None, "BAD_REQUEST"),
+            (payload(2, json!(7)), None, "BAD_REQUEST"),
+            (payload(2, json!("k".repeat(201))), None, "BAD_REQUEST"),
+        ];
+        for (payload, header, code) in refusals {
+            let told = by_post(&payload, header).await;
+            assert_eq!(told["errors"][0]["extensions"]["code"], code, "{told}");
+        }
+        assert_eq!(count(&app).await, made);
+        app.stop().await;
+    })
+    .await;
+    redis.stop().await.expect("stops");
 }

@@ -153,3 +153,38 @@ async fn an_advisory_that_ends_ends_in_kept_answers_too() {
     })
     .await;
 }
+
+/// GraphQL's `Int` has a sign, and the library's own refusals have no code: both are told as everything else is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_count_below_zero_is_refused_and_every_refusal_has_a_code() {
+    with(Setup::seeded(), async |app| {
+        let id = app.rows("select min(version_id) from assets").await.remove(0);
+        for (query, name) in [
+            (READINESS, "minConfs"),
+            (
+                "query R($id: Hex32!, $n: Int) { asset(versionId: $id) { readiness(minConfs: $n) { ready } } }",
+                "minConfs",
+            ),
+            ("query B($id: Hex32!, $n: Int) { bundle(versionId: $id, depth: $n) { complete } }", "depth"),
+        ] {
+            for n in [-1, i32::MIN] {
+                let told = &app.errors(query, json!({"id": id, "n": n})).await[0]["extensions"];
+                assert_eq!((&told["code"], &told["hint"]), (&json!("BAD_REQUEST"), &json!(name)), "{query}");
+            }
+            app.query(query, json!({"id": id, "n": 0})).await;
+        }
+        for (query, variables) in [
+            ("{", json!({})),
+            ("{ nothing }", json!({})),
+            ("{ asset(versionId: 1) { name } }", json!({})),
+            (READINESS, json!({"id": id, "n": 3_000_000_000_u32})),
+            (READINESS, json!({"id": "no hex"})),
+            (READINESS, json!({})),
+            ("subscription { assetPublished { name } }", json!({})),
+        ] {
+            let told = app.errors(query, variables).await;
+            assert_eq!(told[0]["extensions"]["code"], "BAD_REQUEST", "{query}: {told}");
+        }
+    })
+    .await;
+}
