@@ -2,6 +2,7 @@
 
 mod rules;
 mod source;
+mod untested;
 
 use std::path::{Path, PathBuf};
 

@@ -14,6 +14,8 @@ use crate::harness::{Setup, TestApp, refused, with};
 const PROVE: &str =
     "mutation P($input: AttachPaymentProofInput!) { attachPaymentProof(input: $input) { receipt { status } } }";
 
+const QUOTE: &str = "mutation Q($input: QuotePaymentInput!) { quotePayment(input: $input) { quote { templateHash expiresAt feeRateHint } } }";
+
 async fn status(app: &TestApp, receipt: &Value) -> String {
     let id = receipt["receiptId"].as_str().expect("id");
     let told = app.json(&format!("/payments/{id}")).await;
@@ -52,6 +54,12 @@ async fn a_receipt_is_quoted_paid_and_confirmed_and_follows_the_chain() {
         assert_eq!(other["templateHash"], quote["templateHash"]);
         let which = json!({"receiptId": receipt["receiptId"]});
         assert_eq!(posted(app, &keys, "/payments/quote", &which).await, quote);
+        let told = keys.graphql(app, QUOTE, json!({"input": which})).await["data"]["quotePayment"]["quote"].take();
+        let until = chrono::DateTime::parse_from_rfc3339(told["expiresAt"].as_str().expect("a time")).expect("a time");
+        assert_eq!(json!(until.timestamp()), quote["expiresAt"]);
+        for field in ["templateHash", "feeRateHint"] {
+            assert_eq!(told[field], quote[field], "{field}");
+        }
 
         let payment = paying(&quote["outputs"], "one");
         let submission = json!({"receiptId": receipt["receiptId"], "rawTx": raw(&payment)});

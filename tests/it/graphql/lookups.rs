@@ -269,3 +269,20 @@ async fn the_best_of_very_many_matches_is_first() {
     })
     .await;
 }
+
+/// Every plain fact of a version, beside what PostgreSQL holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn facts_of_a_version_are_those_of_its_row() {
+    with(Setup::seeded(), async |app| {
+        let sql = "select jsonb_build_object('versionId', version_id, 'name', name, 'license', policy_meta->>'license', \
+             'classification', policy_meta->>'classification', 'tags', coalesce(policy_meta->'tags', '[]'), \
+             'piiFlags', coalesce(policy_meta->'pii_flags', '[]'))::text from assets order by version_id";
+        let rows: Vec<Value> = app.rows(sql).await.iter().map(|row| serde_json::from_str(row).expect("JSON")).collect();
+        assert!(rows.iter().any(|row| row["piiFlags"] != json!([])), "some hold personal data");
+        for row in rows {
+            let query = "query($id: Hex32!) { asset(versionId: $id) { versionId name license classification tags piiFlags } }";
+            assert_eq!(app.query(query, json!({"id": row["versionId"]})).await["asset"], row);
+        }
+    })
+    .await;
+}

@@ -9,7 +9,7 @@ use crate::harness::{Setup, TestApp, private_redis, refused, with, with_database
 
 const OPEN: &str = "mutation { openSession { sid ttlMs session { sessionId identityKey } } }";
 const CLOSE: &str = "mutation C($id: String!) { closeSession(input: {sessionId: $id}) { session { sessionId } } }";
-const VIEWER: &str = "{ viewer { identityKey sessions { sessionId } } }";
+const VIEWER: &str = "{ viewer { identityKey sessions { sessionId openedAt } } }";
 
 pub(crate) async fn open(app: &TestApp, keys: &Keys) -> (String, String) {
     let answer = keys.graphql(app, OPEN, Value::Null).await;
@@ -45,6 +45,9 @@ async fn a_session_lasts_while_it_is_used_and_ends_everywhere_when_it_is_closed(
         let told = within(&second, &sid, VIEWER, Value::Null).await["data"]["viewer"].clone();
         let ids: Vec<&Value> = told["sessions"].as_array().expect("sessions").iter().map(|s| &s["sessionId"]).collect();
         assert_eq!((told["identityKey"].as_str(), ids), (Some(&*keys.key), vec![&json!(id), &json!(another_id)]));
+        let opened: Vec<&str> =
+            told["sessions"].as_array().expect("sessions").iter().filter_map(|s| s["openedAt"].as_str()).collect();
+        assert!(opened.len() == 2 && opened.is_sorted(), "{told}");
         // A session is another's to neither see nor close.
         assert_eq!(code(&other.graphql(&first, CLOSE, json!({"id": id})).await), "NOT_FOUND");
         assert_eq!(code(&within(&first, &sid, OPEN, Value::Null).await), "FORBIDDEN");

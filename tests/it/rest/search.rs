@@ -43,6 +43,22 @@ async fn search_finds_what_graphql_finds_in_the_same_order() {
         // The old name of the listing is no version.
         let old = app.json("/listings/search?q=corvid&limit=3").await;
         assert_eq!(old, app.json("/listings?q=corvid&limit=3").await);
+        let one =
+            app.rows("select policy_meta::text from assets where policy_meta->>'license' is not null limit 1").await;
+        let meta: Value = serde_json::from_str(&one[0]).expect("JSON");
+        let producer = app.rows("select min(producer_id) from assets").await.remove(0);
+        let text = |value: &Value| value.as_str().expect("a text").to_owned();
+        for (name, value) in [
+            ("license", text(&meta["license"])),
+            ("classification", text(&meta["classification"])),
+            ("producerId", producer),
+            ("policyPreview", app.rows("select min(policy_id) from policies where enabled").await.remove(0)),
+        ] {
+            let query = url::form_urlencoded::Serializer::new(String::new()).append_pair(name, &value).finish();
+            let told = app.json(&format!("/listings/search?{query}")).await;
+            assert_eq!(told, app.json(&format!("/listings?{query}")).await, "{query}");
+            assert!(told["items"].as_array().is_some_and(|items| !items.is_empty()), "{query}");
+        }
     })
     .await;
 }

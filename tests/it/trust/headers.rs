@@ -204,6 +204,9 @@ async fn a_file_is_followed_and_its_failures_are_told() {
         until("it is told that it fails", async || tip().await == json!({"height": 19, "unstable": true})).await;
         let ready = app.json(&format!("/ready?versionId={}", "ab".repeat(32))).await;
         assert_eq!(ready["unstable"], json!(true));
+        let query = "query($id: Hex32!) { readiness(versionId: $id) { ready unstable } }";
+        let told = app.query(query, json!({"id": "ab".repeat(32)})).await;
+        assert_eq!(told["readiness"], json!({"ready": false, "unstable": true}));
         write(&blocks.bytes());
         until("it works again", async || tip().await == json!({"height": 49, "unstable": false})).await;
         assert!(app.json(&format!("/ready?versionId={}", "ab".repeat(32))).await.get("unstable").is_none());

@@ -99,3 +99,43 @@ async fn links_and_strangers_write_nothing() {
     })
     .await;
 }
+
+const EVALUATE: &str = "mutation E($input: EvaluatePolicyInput!) { evaluatePolicy(input: $input) { evaluation { \
+    decision reasons warnings evidence } } }";
+const SAVE: &str = "mutation S($input: SavePolicyInput!) { savePolicy(input: $input) { policy { policyId enabled } } }";
+const ISSUE: &str =
+    "mutation I($input: IssueAdvisoryInput!) { issueAdvisory(input: $input) { advisory { advisoryId } } }";
+
+/// Policies and advisories are written in GraphQL as they are in REST.
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_and_advisories_are_those_of_rest() {
+    with(Setup::seeded().with("DEV_IDENTITY", "true"), async |app| {
+        let id = app.rows("select min(version_id) from assets").await.remove(0);
+        let rules = json!({"classificationAllowList": ["nothing"]});
+        let post = async |path: &str, body: &Value| -> Value {
+            let request = app.http.post(format!("{}{path}", app.url)).json(body);
+            request.send().await.expect("answer").json().await.expect("JSON")
+        };
+        let asked = json!({"versionId": id, "policy": rules});
+        let (rest, graph) =
+            (post("/policies/evaluate", &asked).await, app.query(EVALUATE, json!({"input": asked})).await);
+        let evaluation = &graph["evaluatePolicy"]["evaluation"];
+        assert_eq!((&rest["decision"], &evaluation["decision"]), (&json!("block"), &json!("BLOCK")));
+        for field in ["reasons", "warnings", "evidence"] {
+            assert_eq!(rest[field], evaluation[field], "{field}");
+        }
+
+        let input = json!({"policyId": "off", "name": "switched off", "document": rules, "enabled": false});
+        let saved = app.query(SAVE, json!({"input": input})).await;
+        assert_eq!(saved["savePolicy"]["policy"], json!({"policyId": "off", "enabled": false}));
+        assert_eq!(app.json("/policies/off").await["enabled"], json!(false));
+
+        let producer = app.rows("select min(producer_id) from producers").await.remove(0);
+        let input = json!({"type": "WARN", "reason": "all of theirs", "producerIds": [producer]});
+        let issued = app.query(ISSUE, json!({"input": input})).await;
+        let told = app.json(&format!("/advisories?producerId={producer}")).await;
+        let ids: Vec<&Value> = told["items"].as_array().expect("items").iter().map(|i| &i["advisoryId"]).collect();
+        assert!(ids.contains(&&issued["issueAdvisory"]["advisory"]["advisoryId"]), "{told}");
+    })
+    .await;
+}
