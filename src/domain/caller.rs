@@ -154,7 +154,7 @@ impl Caller {
         match self.identity()? {
             Identity::Developer => Ok(()),
             Identity::Signer(signer) if signer.key == identity_key => Ok(()),
-            Identity::Signer(_) => Err(forbidden("this belongs to another producer: its key must sign")),
+            Identity::Signer(_) => Err(forbidden("this belongs to the holder of another key, which must sign")),
         }
     }
 

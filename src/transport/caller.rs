@@ -35,6 +35,11 @@ pub(super) struct As(pub(super) Caller);
 
 /// Puts a [`Caller`] into the request's extensions, once the feed is as fresh as the request asks.
 pub(super) async fn attach(State(served): State<Served>, mut request: Request, next: Next) -> Response {
+    let encoding = request.headers().get(header::CONTENT_ENCODING);
+    if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        let message = "send the body as it is, without `Content-Encoding`";
+        return rest::error::answer(&Error::new(Kind::UnsupportedMediaType, "unsupported-media-type", message));
+    }
     let wanted = match consistency(request.headers(), served.http.consistency) {
         Ok(wanted) => wanted,
         Err(error) => return rest::error::answer(&error),

@@ -11,7 +11,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use super::direct::{self, Plan};
-use super::{guard, weigh};
+use super::{guard, overlap, weigh};
 
 /// Bytes of memory for parsed documents, roughly.
 const MEMORY: u64 = 8 << 20;
@@ -31,6 +31,8 @@ impl Weighter<String, Arc<Known>> for Bytes {
 /// A parsed document.
 pub(super) struct Known {
     pub(super) document: ExecutableDocument,
+    /// Whether it asks for the schema.
+    pub(super) introspects: bool,
     /// Whether it was validated and executed without an error.
     is_proven: AtomicBool,
     /// How it is executed from then on, if there is a plan for it.
@@ -75,6 +77,8 @@ pub(super) enum Refusal {
     Unparsed,
     /// It is beyond a limit.
     Beyond(String),
+    /// It does not pass validation, in a point that the library does not see.
+    Invalid(String),
 }
 
 impl Documents {
@@ -85,8 +89,10 @@ impl Documents {
         }
         guard::check(text).map_err(Refusal::Beyond)?;
         let document = parse_query(text).map_err(|_| Refusal::Unparsed)?;
-        weigh::check(&document).map_err(Refusal::Beyond)?;
-        let document = Arc::new(Known { document, is_proven: AtomicBool::new(false), plan: OnceLock::new() });
+        let introspects = weigh::check(&document).map_err(Refusal::Beyond)?;
+        overlap::check(&document).map_err(Refusal::Invalid)?;
+        let document =
+            Arc::new(Known { document, introspects, is_proven: AtomicBool::new(false), plan: OnceLock::new() });
         self.0.insert(text.to_owned(), document.clone());
         Ok(document)
     }

@@ -32,6 +32,8 @@ pub(super) struct Parameters {
 pub(super) enum Refused {
     /// It is not one, or is beyond a limit.
     Bad(String),
+    /// Its document does not pass validation.
+    Invalid(String),
     /// Its document is named by a hash that none is known of. Apollo's clients look for the words.
     NotPersisted,
     /// Its document is not on the safelist.
@@ -44,7 +46,7 @@ impl Refused {
     /// What the client is told: code and message.
     pub(super) fn told(&self) -> (String, &str) {
         let (code, message) = match self {
-            Self::Bad(message) => ("BAD_REQUEST", message.as_str()),
+            Self::Bad(message) | Self::Invalid(message) => ("BAD_REQUEST", message.as_str()),
             Self::NotPersisted => ("PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound"),
             Self::Untrusted => ("DOCUMENT_NOT_TRUSTED", "the document is not on this server's safelist"),
             Self::Fault(error) => (error.code(), error.message()),
@@ -113,7 +115,11 @@ pub(super) async fn prepare(served: &Served, caller: Caller, parameters: Paramet
         }
         Err(Refusal::Unparsed) => None,
         Err(Refusal::Beyond(why)) => return Err(Refused::Bad(why)),
+        Err(Refusal::Invalid(why)) => return Err(Refused::Invalid(why)),
     };
+    if !served.http.introspection && document.as_ref().is_some_and(|known| known.introspects) {
+        return Err(Refused::Bad("this server does not tell its schema; see INTROSPECTION".into()));
+    }
     let variables = match variables {
         None | Some(serde_json::Value::Null) => Variables::default(),
         Some(value @ serde_json::Value::Object(_)) => Variables::from_json(value),
@@ -162,7 +168,7 @@ impl Prepared {
             Ok(request) => served.schema.execute(request.data(committed.clone())).await,
             Err(error) => Answer::from_errors(vec![error]),
         };
-        let answer = coded(answer);
+        let answer = coded(served, answer);
         if self.is(OperationType::Mutation) {
             return Executed::Written(answer, committed.token());
         }
@@ -177,8 +183,17 @@ impl Prepared {
     }
 }
 
-/// An answer of the library's, each error with a code: what it finds wrong by itself is wrong with the request.
-pub(super) fn coded(mut answer: Answer) -> Answer {
+/// What the library says of a document that is too large, which tells nothing of the schema.
+const LIMITS: [&str; 2] = ["Query is too complex.", "Query is nested too deep."];
+
+/// An answer of the library's, each error with a code: what it finds wrong by itself is wrong with the request. Where the
+/// schema is not told, neither is what about it a document gets wrong.
+pub(super) fn coded(served: &Served, mut answer: Answer) -> Answer {
+    let is_of_schema = |error: &ServerError| error.extensions.is_none() && !LIMITS.contains(&error.message.as_str());
+    if !served.http.introspection && is_refusal(&answer) && answer.errors.iter().any(is_of_schema) {
+        let message = "the document, or its variables, do not fit the schema";
+        return Answer::from_errors(vec![told("BAD_REQUEST", message)]);
+    }
     for error in &mut answer.errors {
         let extensions = error.extensions.get_or_insert_default();
         if extensions.get("code").is_none() {

@@ -14,6 +14,8 @@ mod identity;
 mod inputs;
 pub(super) mod live;
 mod loaders;
+mod negotiate;
+mod overlap;
 mod page;
 mod persisted;
 mod policies;

@@ -17,6 +17,7 @@ use serde_json::value::RawValue;
 
 use super::execute::{self, Executed, Parameters, Refused};
 use super::live;
+use super::negotiate::preferred;
 use crate::coherence::Consistency;
 use crate::domain::caller::Caller;
 use crate::error::Error;
@@ -46,7 +47,7 @@ async fn by_body(
     State(served): State<Served>, Extension(caller): Extension<Caller>, headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    let media = Media::accepted(&headers);
+    let Some(media) = Media::accepted(&headers) else { return not_acceptable() };
     let body = match body {
         Ok(body) => body,
         Err(refused) => return media.refuse(refused.status(), "PAYLOAD_TOO_LARGE", &refused.body_text()),
@@ -76,9 +77,14 @@ async fn by_query_string(
     if let Ok(upgrade) = upgrade {
         return live::socket::answer(served, &headers, client.map(|Extension(client)| client), upgrade);
     }
-    let media = Media::accepted(&headers);
+    let Some(media) = Media::accepted(&headers) else { return not_acceptable() };
     let query = query.unwrap_or_default();
-    let mut given: HashMap<_, _> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    let mut given = HashMap::new();
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()).into_owned() {
+        if let Some(twice) = given.insert(name.clone(), value).and(Some(name)).filter(|name| NAMES.contains(&&**name)) {
+            return media.bad(&format!("`{twice}` is given twice"));
+        }
+    }
     let mut json = |name: &str| {
         let text = given.remove(name).filter(|text| !text.is_empty());
         let value = text.map(|text| serde_json::from_str(&text)).transpose();
@@ -96,6 +102,15 @@ async fn by_query_string(
         extensions,
     };
     run(&served, caller, &headers, parameters, media, Via::QueryString).await
+}
+
+/// The parameters of a request in a query string.
+const NAMES: [&str; 5] = ["query", "documentId", "operationName", "variables", "extensions"];
+
+fn not_acceptable() -> Response {
+    let message =
+        format!("what is answered here is {GRAPHQL}, {JSON} or text/event-stream, and `Accept` takes none of them");
+    Media::Json.refuse(StatusCode::NOT_ACCEPTABLE, "NOT_ACCEPTABLE", &message)
 }
 
 /// How a request came.
@@ -125,9 +140,7 @@ async fn run(
     if prepared.is(OperationType::Subscription) {
         let message =
             "a subscription needs `Accept: text/event-stream`, or a WebSocket of the protocol graphql-transport-ws";
-        // Like what validation refuses.
-        let status = if media == Media::Graphql { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-        return media.refuse(status, "BAD_REQUEST", message);
+        return media.refused(&Refused::Invalid(message.into()));
     }
     let most = served.http.response_limit;
     match prepared.execute(served).await {
@@ -147,17 +160,15 @@ enum Media {
 }
 
 impl Media {
-    /// The one that comes first in `Accept`; JSON when neither is named. Who accepts a stream of events and nothing else
-    /// of ours is answered by one.
-    fn accepted(headers: &HeaderMap) -> Self {
-        let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    /// The one that `Accept` likes best, if it takes any. Who accepts a stream of events and nothing else of ours is
+    /// answered by one.
+    fn accepted(headers: &HeaderMap) -> Option<Self> {
+        let said: Vec<&str> = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+        let accept = said.join(",");
         if live::events::is_accepted(accept.as_bytes()) {
-            return Self::Events;
+            return Some(Self::Events);
         }
-        match (accept.find(GRAPHQL), accept.find(JSON)) {
-            (Some(graphql), json) if json.is_none_or(|json| graphql < json) => Self::Graphql,
-            _ => Self::Json,
-        }
+        preferred(&accept, &[JSON, GRAPHQL]).map(|place| [Self::Json, Self::Graphql][place])
     }
 
     fn name(self) -> &'static str {
@@ -214,7 +225,8 @@ impl Media {
             Refused::Fault(error) => return crate::transport::rest::error::answer(error),
             // With plain JSON Apollo's clients expect a 200.
             Refused::NotPersisted if self == Self::Json => StatusCode::OK,
-            Refused::Bad(_) | Refused::NotPersisted => StatusCode::BAD_REQUEST,
+            Refused::Invalid(_) if self != Self::Graphql => StatusCode::OK,
+            Refused::Bad(_) | Refused::Invalid(_) | Refused::NotPersisted => StatusCode::BAD_REQUEST,
             Refused::Untrusted => StatusCode::FORBIDDEN,
         };
         let (code, message) = refused.told();

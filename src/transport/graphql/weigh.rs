@@ -34,8 +34,8 @@ impl Weight {
     }
 }
 
-/// Whether a document is of a size that can be dealt with; if not, why.
-pub(super) fn check(document: &ExecutableDocument) -> Result<(), String> {
+/// Whether a document introspects; if it is not of a size that can be dealt with, why.
+pub(super) fn check(document: &ExecutableDocument) -> Result<bool, String> {
     let mut scales = Scales { document, known: HashMap::new() };
     let mut total = Weight::default();
     for (_, operation) in document.operations.iter() {
@@ -45,6 +45,7 @@ pub(super) fn check(document: &ExecutableDocument) -> Result<(), String> {
     for name in document.fragments.keys() {
         let weight = scales.fragment(name, false, 0)?;
         total.fields = total.fields.max(weight.fields);
+        total.introspected = total.introspected.max(weight.introspected);
     }
     match total {
         Weight { fields, .. } if fields > MAX_FIELDS => {
@@ -53,7 +54,7 @@ pub(super) fn check(document: &ExecutableDocument) -> Result<(), String> {
         Weight { introspected, .. } if introspected > MAX_INTROSPECTION => {
             Err("the document introspects too much at once: ask for less, or read /schema.graphql".into())
         }
-        _ => Ok(()),
+        _ => Ok(total.introspected > 0),
     }
 }
 
@@ -122,7 +123,7 @@ mod tests {
     use super::*;
     use async_graphql::parser::parse_query;
 
-    fn checked(query: &str) -> Result<(), String> {
+    fn checked(query: &str) -> Result<bool, String> {
         check(&parse_query(query).expect("parses"))
     }
 
@@ -145,7 +146,9 @@ mod tests {
     #[test]
     fn the_usual_introspection_passes_once_and_not_thrice() {
         let usual = include_str!("introspection.graphql");
-        assert!(checked(usual).is_ok());
+        assert_eq!(checked(usual), Ok(true));
+        assert_eq!(checked("{ a { __typename } }"), Ok(false));
+        assert_eq!(checked("{ a } fragment f on Query { __type(name: \"A\") { name } }"), Ok(true));
         let thrice = usual.replacen("__schema {", "a: __schema { ...S } b: __schema { ...S } c: __schema {", 1);
         assert!(checked(&format!("{thrice} fragment S on __Schema {{ types {{ ...FullType }} }}")).is_err());
         let nested = "{ __schema { types { fields { type { fields { type { fields { type { fields { name }}}}}}}}} }";

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::market;
 use crate::harness::keys::Keys;
 use crate::harness::socket::Socket;
-use crate::harness::{TestApp, private_redis, refused, with_database};
+use crate::harness::{TestApp, private_redis, refused, with, with_database};
 use crate::identity::sessions::open;
 
 async fn pay(app: &TestApp, keys: &Keys, key: &str, body: &Value) -> reqwest::Response {
@@ -118,4 +118,28 @@ async fn a_key_in_extensions_is_the_key_of_the_header() {
     })
     .await;
     redis.stop().await.expect("stops");
+}
+
+/// A field that a document names twice under one key is one field, however that is written: it must not be bought twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purchase_that_is_named_twice_is_not_made_twice() {
+    with(market(), async |app| {
+        let keys = Keys::of(44);
+        let version = app.rows("select version_id from assets order by 1 limit 1").await.remove(0);
+        let buy = format!("createReceipt(input: {{versionId: \"{version}\"}}) {{ receipt {{ receiptId }} }}");
+        let before = count(app).await;
+        for query in [
+            format!("mutation {{ {buy} {buy} }}"),
+            format!("mutation {{ ...f ...f }} fragment f on Mutation {{ {buy} }}"),
+            format!("mutation {{ {buy} ... on Mutation {{ {buy} }} }}"),
+        ] {
+            let told = keys.graphql(app, &query, Value::Null).await;
+            assert_eq!(told["errors"][0]["extensions"]["code"], "BAD_REQUEST", "{told}");
+        }
+        assert_eq!(count(app).await, before);
+        let told = keys.graphql(app, &format!("mutation {{ a: {buy} b: {buy} }}"), Value::Null).await;
+        assert_ne!(told["data"]["a"]["receipt"], told["data"]["b"]["receipt"], "two aliases are two: {told}");
+        assert_eq!(count(app).await, before + 2);
+    })
+    .await;
 }

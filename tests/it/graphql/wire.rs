@@ -165,6 +165,7 @@ fn invalid() -> Vec<Value> {
         json!({"query": "query A { __typename } query B($id: ID!) { node(id: $id) { id } }", "operationName": "B"}),
         json!({"query": "mutation { nonsense }"}),
         json!({"query": "subscription { nonsense }"}),
+        json!({"query": "{ a: assets { nodes { x: id } } a: assets { nodes { x: name } } }"}),
     ]
 }
 
@@ -184,7 +185,8 @@ async fn what_validation_refuses_is_200_in_the_old_type_and_400_in_the_new() {
                 );
                 assert!(body["errors"][0]["message"].is_string() && body["data"].is_null(), "{request}: {body}");
             }
-            for accept in new_types {
+            let odd = [Some("APPLICATION/GRAPHQL-RESPONSE+JSON"), Some("application/json;q=0.1, application/*")];
+            for accept in new_types.into_iter().chain(odd) {
                 let (status, kind, body) = answer(post(app, "application/json", accept, request.to_string())).await;
                 assert_eq!((status, kind.as_str()), (StatusCode::BAD_REQUEST, NEW), "{request} {accept:?}: {body}");
                 assert!(body["errors"][0]["message"].is_string(), "{request}: {body}");
@@ -238,6 +240,16 @@ async fn what_is_no_graphql_request_is_refused_by_status() {
         }
         let none = app.http.post(format!("{}/graphql", app.url)).body(fine.clone()).send().await.expect("answer");
         assert_eq!(none.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE, "without a content type");
+        for (name, value, status) in [
+            ("content-encoding", "gzip", 415),
+            ("content-encoding", "identity", 200),
+            ("accept", "text/html", 406),
+            ("accept", "application/json;q=0", 406),
+            ("accept", "text/html, */*;q=0.1", 200),
+        ] {
+            let request = post(app, "application/json", None, fine.clone()).header(name, value);
+            assert_eq!(request.send().await.expect("answer").status(), status, "{name}: {value}");
+        }
         for content_type in ["application/json", "Application/JSON; charset=utf-8", " application/json ;x=y"] {
             assert_eq!(answer(post(app, content_type, None, fine.clone())).await.0, StatusCode::OK, "{content_type}");
         }
@@ -252,6 +264,8 @@ async fn a_query_may_come_in_the_address() {
             let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
             app.get(&format!("/graphql?{query}"))
         };
+        let twice = answer(get(&[("query", "{ a }"), ("query", "{ __typename }")])).await;
+        assert_eq!(twice.0, StatusCode::BAD_REQUEST);
         let asked = "query A($n: Int) { assets(first: $n) { nodes { __typename } } } query B { __typename }";
         let (status, _, body) =
             answer(get(&[("query", asked), ("operationName", "A"), ("variables", r#"{"n": 2}"#)])).await;

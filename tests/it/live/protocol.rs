@@ -51,6 +51,9 @@ async fn who_does_not_keep_to_it_is_sent_away() {
         let mut socket = Socket::raw(&app.url).await;
         socket.say_bytes(vec![0, 1]).await;
         assert_eq!(socket.closed().await.0, 4400);
+        let mut socket = Socket::raw(&app.url).await;
+        socket.say_text("x".repeat(300 << 10)).await;
+        assert_eq!(socket.closed().await.0, 1009);
         // Another protocol, or none.
         for protocol in [vec![("sec-websocket-protocol", "graphql-ws")], vec![]] {
             match Socket::connect(&app.url, &protocol).await {

@@ -154,7 +154,7 @@ impl Live {
         let request = prepared.request(served, prepared.caller.clone(), room(served)).map_err(|error| vec![error])?;
         let mut stream = served.schema.execute_stream(request.data(opening.clone()));
         if let Some(answer) = stream.next().await.filter(Answer::is_err) {
-            return Err(coded(answer).errors);
+            return Err(coded(served, answer).errors);
         }
         let opened = opening.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (source, since) =
@@ -227,7 +227,7 @@ impl Live {
             Err(error) => return Answer::from_errors(vec![error]),
         };
         let mut stream = self.served.schema.execute_stream(request.data(event));
-        stream.next().await.map_or_else(|| failed("the event was lost"), coded)
+        stream.next().await.map_or_else(|| failed("the event was lost"), |answer| coded(&self.served, answer))
     }
 }
 

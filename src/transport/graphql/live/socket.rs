@@ -66,6 +66,19 @@ fn closing<T>(code: u16, reason: impl Into<String>) -> Result<T, Closing> {
     Err(Closing(code, reason.into()))
 }
 
+/// A connection that cannot be read from any further: closed with the code that RFC 6455 (section 7.4.1) has for it, or as
+/// it is when the other side is gone. What was wrong is known by the first words of what the library says.
+fn broken(cause: &str) -> Result<(), Closing> {
+    match cause {
+        _ if cause.starts_with("Space limit exceeded") => closing(1009, "the message is too long; see BODY_SIZE_LIMIT"),
+        _ if cause.starts_with("UTF-8") => closing(1007, "the message is not UTF-8"),
+        _ if cause.starts_with("WebSocket protocol error") && !cause.contains("closing handshake") => {
+            closing(1002, "the frame breaks the protocol")
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Where a connection comes from.
 #[derive(Clone, Copy)]
 struct From {
@@ -151,7 +164,8 @@ impl Connection {
         loop {
             tokio::select! {
                 said = socket.recv() => match said {
-                    None | Some(Err(_) | Ok(Message::Close(_))) => return Ok(()),
+                    None | Some(Ok(Message::Close(_))) => return Ok(()),
+                    Some(Err(error)) => return broken(&error.to_string()),
                     Some(Ok(said)) => {
                         self.heard = Instant::now();
                         if let Message::Text(text) = said {
