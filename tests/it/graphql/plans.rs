@@ -203,8 +203,31 @@ async fn what_is_refused_is_refused_whoever_executes() {
         const ONE: &str = "query($id: Hex32!) { asset(versionId: $id) { name } }";
         let id = &app.rows("select version_id from assets order by version_id limit 1").await[0];
         assert!(compared(app, ONE, &json!({"id": id})).await);
+        // By whatever way a variable comes, an input type is the same.
+        const FILTER: &str = "query($f: AssetFilter!, $o: AssetOrder! = NAME_ASC) { \
+             assets(first: 3, filter: $f, orderBy: $o) { totalCount } }";
+        assert!(compared(app, FILTER, &json!({"f": {"license": {"eq": "MIT"}}})).await);
+        const LICENSES: &str = "query($l: [String!]!) { assets(first: 3, filter: {license: {in: $l}}) { totalCount } }";
+        assert!(compared(app, LICENSES, &json!({"l": ["MIT"]})).await);
+        const PRODUCER: &str = "query($p: String!) { assets(first: 3, filter: {producerId: {eq: $p}}) { totalCount } }";
+        assert!(compared(app, PRODUCER, &json!({"p": "x"})).await);
+        const PAGE: &str = "query($n: Int! = 3) { assets(first: $n) { nodes { name } } }";
+        assert!(compared(app, PAGE, &json!({})).await);
         let before = planned(app).await;
         for (query, variables) in [
+            (FILTER, json!({})),
+            (FILTER, json!({"f": null})),
+            (FILTER, json!({"f": {"bogus": 1}})),
+            (FILTER, json!({"f": {"license": {"eq": "MIT", "bogus": 1}}})),
+            (FILTER, json!({"f": {"license": {"in": [null]}}})),
+            (FILTER, json!({"f": {}, "o": null})),
+            (FILTER, json!({"f": {}, "o": "SIDEWAYS"})),
+            (LICENSES, json!({})),
+            (LICENSES, json!({"l": null})),
+            (LICENSES, json!({"l": [1]})),
+            (PRODUCER, json!({})),
+            (PRODUCER, json!({"p": null})),
+            (PAGE, json!({"n": null})),
             // Out of range, beyond the limit of cost, of a wrong type, absent.
             (NESTED, json!({"a": 0})),
             (NESTED, json!({"a": 200, "b": 200})),

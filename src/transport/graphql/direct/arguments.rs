@@ -7,21 +7,33 @@ use async_graphql_value::Value as Given;
 
 use super::super::page;
 use super::Run;
+use super::variables::fits;
 use crate::domain::page::{Order, Request};
 
-/// The operation's variables with their defaults.
-pub(super) struct Definitions(Vec<(String, Option<Value>)>);
+/// The operation's variables.
+pub(super) struct Definitions(Vec<VariableDefinition>);
 
 impl Definitions {
     pub(super) fn of<'a>(definitions: impl Iterator<Item = &'a VariableDefinition>) -> Self {
-        Self(definitions.map(|d| (d.name.node.to_string(), d.default_value.as_ref().map(|v| v.node.clone()))).collect())
+        Self(definitions.cloned().collect())
+    }
+
+    /// Whether what is given is what the operation declares.
+    pub(super) fn fit(&self, variables: &Variables) -> bool {
+        self.0.iter().all(|definition| {
+            let ty = &definition.var_type.node;
+            match variables.get(&definition.name.node) {
+                Some(value) => fits(value, ty),
+                None => ty.nullable || definition.default_value.is_some(),
+            }
+        })
     }
 
     /// The value of a variable; `Some(None)` when it was left out and has no default.
     fn value(&self, name: &str, variables: &Variables) -> Option<Option<Value>> {
-        let (name, default) = self.0.iter().find(|(known, _)| known == name)?;
-        let given = variables.get(&async_graphql::Name::new(name));
-        Some(given.or(default.as_ref()).cloned())
+        let definition = self.0.iter().find(|definition| definition.name.node == name)?;
+        let default = definition.default_value.as_ref().map(|value| &value.node);
+        Some(variables.get(&definition.name.node).or(default).cloned())
     }
 }
 

@@ -11,6 +11,7 @@
 //!
 //! - `compile` a document as a plan
 //! - `arguments` what fields are given, once the variables are known
+//! - `variables` whether they are of the types declared
 //! - `tree` selections, what was fetched for them, and how it is written
 //! - `relations` the ways from object to object
 //! - `connections` pages of objects
@@ -22,6 +23,7 @@ mod connections;
 mod nouns;
 mod relations;
 mod tree;
+mod variables;
 
 use async_graphql::Variables;
 
@@ -64,6 +66,9 @@ impl Plan {
         &self, operation: Option<&str>, app: &App, caller: &Caller, variables: &Variables, most: usize,
     ) -> Fetched<Vec<u8>> {
         if operation.is_some_and(|wanted| self.name.as_deref() != Some(wanted)) {
+            return None;
+        }
+        if !self.definitions.fit(variables) {
             return None;
         }
         let run = Run { app, caller, variables, definitions: &self.definitions, most };
