@@ -110,6 +110,12 @@ impl Caller {
         Ok(format!("{prefix}_{}", encode_hex(&digest[..16])))
     }
 
+    /// The error of an idempotency key that stands for something else.
+    pub fn reused() -> Error {
+        let message = "this Idempotency-Key stands for something else that you asked for: use a new one";
+        Error::new(Kind::Invalid, "idempotency-key-reused", message).hint("Idempotency-Key")
+    }
+
     /// Who asks.
     ///
     /// # Errors

@@ -5,7 +5,6 @@ mod store;
 use chrono::{DateTime, Datelike, SubsecRound, Utc};
 use overlay_entity::ids::VersionId;
 use serde_json::Value;
-use uuid::Uuid;
 
 use crate::app::App;
 use crate::coherence::Token;
@@ -42,14 +41,17 @@ const MAX_PAYLOAD: usize = 64 << 10;
 /// Issues an advisory; answers it as it is kept. It is in force in the very next read.
 ///
 /// # Errors
-/// `identity-required`, `forbidden`; `bad-request` naming what is wrong; what the database answers.
+/// `identity-required`, `forbidden`; `bad-request` naming what is wrong; `idempotency-key-reused` when the key stands for
+/// another; what the database answers.
 pub async fn issue(app: &App, caller: &Caller, issue: Issue, now: DateTime<Utc>) -> Result<(Advisory, Token)> {
     caller.may_administer()?;
     check(&issue, now)?;
-    let id = format!("adv_{}", Uuid::now_v7().simple());
+    let id = caller.new_id("adv")?;
     // PostgreSQL keeps microseconds.
     let now = now.trunc_subsecs(6);
-    let expires_at = issue.expires_at.map(|end| end.trunc_subsecs(6));
+    // It knows no leap seconds either: the 60th is the next minute's first.
+    let whole = |end: DateTime<Utc>| DateTime::from_timestamp_micros(end.timestamp_micros()).unwrap_or(end);
+    let expires_at = issue.expires_at.map(whole);
     let issue = Issue { expires_at, ..issue };
     let advisory = Advisory {
         advisory_id: id.clone(),
@@ -59,9 +61,9 @@ pub async fn issue(app: &App, caller: &Caller, issue: Issue, now: DateTime<Utc>)
         created_at: now,
         expires_at,
     };
-    let ((), token) =
+    let (made, token) =
         app.write("advisory.issue", move |tx| Box::pin(async move { store::issue(tx, &id, issue, now).await })).await?;
-    Ok((advisory, token))
+    Ok((Advisory { created_at: made, ..advisory }, token))
 }
 
 /// Withdraws an advisory.

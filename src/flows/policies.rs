@@ -4,7 +4,6 @@ mod store;
 
 use chrono::Utc;
 use serde_json::Value;
-use uuid::Uuid;
 
 use super::policy::invalid;
 use crate::app::App;
@@ -43,8 +42,8 @@ pub struct New {
 
 impl New {
     /// The identifier, and the document in its one form.
-    fn checked(&self) -> Result<(String, Value)> {
-        let policy_id = self.policy_id.clone().unwrap_or_else(|| format!("pol_{}", Uuid::now_v7().simple()));
+    fn checked(&self, caller: &Caller) -> Result<(String, Value)> {
+        let policy_id = self.policy_id.clone().map_or_else(|| caller.new_id("pol"), Ok)?;
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
         if policy_id.is_empty() || policy_id.len() > MAX_ID || !policy_id.chars().all(is_plain) {
             let message = format!("`policyId` must be 1 to {MAX_ID} letters, digits, `-`, `_`, `.` or `:`");
@@ -62,7 +61,10 @@ impl New {
 /// what the database answers.
 pub async fn create(app: &App, caller: &Caller, new: New) -> Result<(String, Token)> {
     caller.may_administer()?;
-    let (policy_id, document) = new.checked()?;
+    let (policy_id, document) = new.checked(caller)?;
+    if new.policy_id.is_none() {
+        return once(app, policy_id, new, document).await;
+    }
     let id = policy_id.clone();
     let (added, token) = app
         .write("policy.create", move |tx| {
@@ -82,11 +84,30 @@ pub async fn create(app: &App, caller: &Caller, new: New) -> Result<(String, Tok
 /// As [`create`], but for `policy-exists`.
 pub async fn save(app: &App, caller: &Caller, new: New) -> Result<(String, Token)> {
     caller.may_administer()?;
-    let (policy_id, document) = new.checked()?;
+    let (policy_id, document) = new.checked(caller)?;
+    if new.policy_id.is_none() {
+        return once(app, policy_id, new, document).await;
+    }
     let id = policy_id.clone();
     let ((), token) = app
         .write("policy.save", move |tx| {
             Box::pin(async move { store::save(tx, &id, &new.name, new.enabled, document, Utc::now()).await })
+        })
+        .await?;
+    Ok((policy_id, token))
+}
+
+/// Keeps a policy under an identifier of ours: the same again under one idempotency key is kept once.
+async fn once(app: &App, policy_id: String, new: New, document: Value) -> Result<(String, Token)> {
+    let id = policy_id.clone();
+    let ((), token) = app
+        .write("policy.once", move |tx| {
+            Box::pin(async move {
+                let (name, now) = (new.name.as_str(), Utc::now());
+                let is_there = store::create(tx, &id, name, new.enabled, document.clone(), now).await?
+                    || store::is_same(tx, &id, name, new.enabled, document).await?;
+                if is_there { Ok(()) } else { Err(Caller::reused()) }
+            })
         })
         .await?;
     Ok((policy_id, token))

@@ -58,6 +58,9 @@ pub struct Redis {
     changes: mpsc::Sender<Change>,
 }
 
+/// Shortest wait for an answer about what Redis alone holds.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 impl Redis {
     /// Starts the supervisor. Does not wait for Redis: until it answers, every call is a miss.
     ///
@@ -149,13 +152,19 @@ impl Redis {
 impl Inner {
     async fn call<T: redis::FromRedisValue>(&self, name: &'static str, command: Cmd) -> Option<T> {
         let mut connection = self.connection()?;
-        self.observed(name, command.query_async(&mut connection)).await
+        self.observed(name, self.timeout, command.query_async(&mut connection)).await
+    }
+
+    /// As [`Self::call`], for what is nowhere else: a miss is not worth the wait that it would save.
+    async fn patient<T: redis::FromRedisValue>(&self, name: &'static str, command: Cmd) -> Option<T> {
+        let mut connection = self.connection()?;
+        self.observed(name, self.timeout.max(PATIENCE), command.query_async(&mut connection)).await
     }
 
     /// Sends commands whose order does not matter and whose answers nobody needs.
     async fn send(&self, name: &'static str, commands: Vec<Cmd>) {
         if let Some(connection) = self.connection().filter(|_| !commands.is_empty()) {
-            let _counted: Option<()> = self.observed(name, connection.send(commands)).await;
+            let _counted: Option<()> = self.observed(name, self.timeout, connection.send(commands)).await;
         }
     }
 
@@ -164,9 +173,11 @@ impl Inner {
     }
 
     /// Times a call, bounds it, and gives the connection up when it no longer works.
-    async fn observed<T>(&self, name: &'static str, call: impl Future<Output = RedisResult<T>>) -> Option<T> {
+    async fn observed<T>(
+        &self, name: &'static str, limit: Duration, call: impl Future<Output = RedisResult<T>>,
+    ) -> Option<T> {
         let begun = Instant::now();
-        let outcome = tokio::time::timeout(self.timeout, call).await;
+        let outcome = tokio::time::timeout(limit, call).await;
         metrics::histogram!("overlay_redis_seconds", "call" => name).record(begun.elapsed());
         let fault = match outcome {
             Ok(Ok(value)) => {

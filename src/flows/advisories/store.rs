@@ -1,15 +1,31 @@
 //! The SQL that issues and withdraws advisories.
 
 use chrono::{DateTime, Utc};
-use sea_orm::FromQueryResult;
+use sea_orm::{FromQueryResult, Value};
 
 use super::Issue;
 use crate::db::Tx;
+use crate::domain::caller::Caller;
 use crate::error::{Error, Result};
 
 const ISSUE: &str = "\
     insert into public.advisories (advisory_id, type, reason, payload, created_at, expires_at) \
-    values ($1, $2, $3, $4, $5, $6)";
+    values ($1, $2, $3, $4, $5, $6) on conflict (advisory_id) do nothing";
+
+/// When the same advisory was issued, if it is the same in all it says.
+const SAME: &str = "\
+    select created_at, type = $2 and reason = $3 and payload is not distinct from $4 and expires_at is not distinct from $5 \
+        and array(select version_id from public.advisory_targets where advisory_id = $1 and version_id is not null order by 1) \
+            = array(select distinct id from unnest($6::text[]) as v(id) order by 1) \
+        and array(select producer_id from public.advisory_targets where advisory_id = $1 and producer_id is not null order by 1) \
+            = array(select distinct id from unnest($7::text[]) as p(id) order by 1) as same \
+    from public.advisories where advisory_id = $1";
+
+#[derive(FromQueryResult)]
+struct Earlier {
+    created_at: DateTime<Utc>,
+    same: bool,
+}
 
 const TARGETS: &str = "\
     insert into public.advisory_targets (advisory_id, version_id, producer_id) \
@@ -40,15 +56,25 @@ async fn meant(tx: &Tx, producers: Vec<String>) -> Result<Vec<String>> {
 /// Its targets go with it.
 const WITHDRAW: &str = "delete from public.advisories where advisory_id = $1";
 
-pub(super) async fn issue(tx: &Tx, id: &str, issue: Issue, now: DateTime<Utc>) -> Result<()> {
+/// When it was issued: now, or by an earlier try.
+pub(super) async fn issue(tx: &Tx, id: &str, issue: Issue, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
     let Issue { severity, reason, payload, expires_at, versions, producers } = issue;
-    let values =
-        vec![id.into(), severity.as_str().into(), reason.into(), payload.into(), now.into(), expires_at.into()];
-    tx.execute("advisories.issue", ISSUE, values).await?;
     let producers = meant(tx, producers).await?;
     let versions: Vec<String> = versions.iter().map(ToString::to_string).collect();
-    tx.execute("advisories.targets", TARGETS, vec![id.into(), versions.into(), producers.into()]).await?;
-    Ok(())
+    let mut said: Vec<Value> =
+        vec![id.into(), severity.as_str().into(), reason.into(), payload.into(), expires_at.into()];
+    let new = [&said[..4], &[now.into(), expires_at.into()]].concat();
+    if tx.execute("advisories.issue", ISSUE, new).await? > 0 {
+        tx.execute("advisories.targets", TARGETS, vec![id.into(), versions.into(), producers.into()]).await?;
+        return Ok(now);
+    }
+    said.extend([versions.into(), producers.into()]);
+    let earlier: Vec<Earlier> = tx.all("advisories.same", SAME, said).await?;
+    match earlier.first() {
+        Some(Earlier { created_at, same: true }) => Ok(*created_at),
+        Some(_) => Err(Caller::reused()),
+        None => Err(Error::internal("what is in the way is there")),
+    }
 }
 
 /// Whether there was one.

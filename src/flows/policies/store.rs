@@ -1,6 +1,7 @@
 //! The SQL that keeps policies.
 
 use chrono::{DateTime, Utc};
+use sea_orm::FromQueryResult;
 use serde_json::Value;
 
 use crate::db::Tx;
@@ -20,6 +21,21 @@ const CHANGE: &str = "\
         updated_at = $5 where policy_id = $1";
 
 const REMOVE: &str = "delete from public.policies where policy_id = $1";
+
+const SAME: &str = "\
+    select policy_id from public.policies where policy_id = $1 and name = $2 and enabled = $3 and doc = $4";
+
+#[derive(FromQueryResult)]
+struct Same {
+    policy_id: String,
+}
+
+/// Whether it is there as it is to be.
+pub(super) async fn is_same(tx: &Tx, id: &str, name: &str, enabled: bool, document: Value) -> Result<bool> {
+    let values = vec![id.into(), name.into(), enabled.into(), document.into()];
+    let found: Vec<Same> = tx.all("policies.same", SAME, values).await?;
+    Ok(found.iter().any(|same| same.policy_id == id))
+}
 
 /// Whether it was not there before.
 pub(super) async fn create(

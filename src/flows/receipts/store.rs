@@ -118,8 +118,7 @@ pub(super) async fn create(tx: &Tx, receipt: Receipt, buyer_key: Option<String>)
     }
     let made = locked(tx, receipt_id).await?.ok_or_else(|| Error::internal("what is in the way is there"))?.receipt;
     if (made.version_id, made.quantity) != (*version_id, *quantity) {
-        let message = "this Idempotency-Key stands for another purchase: use a new one";
-        return Err(Error::new(Kind::Invalid, "idempotency-key-reused", message).hint("Idempotency-Key"));
+        return Err(Caller::reused());
     }
     Ok(made)
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Context, Enum, InputObject, Object, Result, SimpleObject};
+use async_graphql::{Context, Enum, InputObject, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 
-use super::error::{Nullable, graphql, nullable};
+use super::error::{Nullable, graphql, made, nullable};
 use super::loaders::Loaders;
 use super::publish::Committed;
 use super::scalars::{Hex32, Json};
@@ -111,36 +111,43 @@ pub(super) struct AdvisoryMutation;
 impl AdvisoryMutation {
     /// Issues an advisory. It counts in the very next read. For administrators.
     #[graphql(complexity = "500 + child_complexity")]
-    async fn issue_advisory(&self, ctx: &Context<'_>, input: IssueAdvisoryInput) -> Result<IssueAdvisoryPayload> {
-        let loaders = ctx.data_unchecked::<Loaders>();
-        let outcome = async {
-            let payload = input.payload.map(|payload| payload.0.into_json()).transpose().map_err(Error::internal)?;
-            let issue = Issue {
-                severity: match input.kind {
-                    AdvisoryType::Block => Severity::Block,
-                    AdvisoryType::Warn => Severity::Warn,
-                },
-                reason: input.reason,
-                payload,
-                expires_at: input.expires_at,
-                versions: input.version_ids.into_iter().map(|id| id.0).collect(),
-                producers: input.producer_ids,
+    async fn issue_advisory(&self, ctx: &Context<'_>, input: IssueAdvisoryInput) -> Nullable<IssueAdvisoryPayload> {
+        made(async {
+            let loaders = ctx.data_unchecked::<Loaders>();
+            let outcome = async {
+                let payload =
+                    input.payload.map(|payload| payload.0.into_json()).transpose().map_err(Error::internal)?;
+                let issue = Issue {
+                    severity: match input.kind {
+                        AdvisoryType::Block => Severity::Block,
+                        AdvisoryType::Warn => Severity::Warn,
+                    },
+                    reason: input.reason,
+                    payload,
+                    expires_at: input.expires_at,
+                    versions: input.version_ids.into_iter().map(|id| id.0).collect(),
+                    producers: input.producer_ids,
+                };
+                advisories::issue(&loaders.app, &loaders.caller, issue, Utc::now()).await
             };
-            advisories::issue(&loaders.app, &loaders.caller, issue, Utc::now()).await
-        };
-        let (advisory, token) = outcome.await.map_err(|error| graphql(&error))?;
-        ctx.data_unchecked::<Arc<Committed>>().note(token);
-        Ok(IssueAdvisoryPayload { advisory: AdvisoryObject(advisory) })
+            let (advisory, token) = outcome.await.map_err(|error| graphql(&error))?;
+            ctx.data_unchecked::<Arc<Committed>>().note(token);
+            Ok(IssueAdvisoryPayload { advisory: AdvisoryObject(advisory) })
+        })
+        .await
     }
 
     /// Withdraws an advisory. For administrators.
     #[graphql(complexity = "500 + child_complexity")]
     async fn withdraw_advisory(
         &self, ctx: &Context<'_>, input: WithdrawAdvisoryInput,
-    ) -> Result<WithdrawAdvisoryPayload> {
-        let loaders = ctx.data_unchecked::<Loaders>();
-        let withdrawn = advisories::withdraw(&loaders.app, &loaders.caller, &input.advisory_id).await;
-        ctx.data_unchecked::<Arc<Committed>>().note(withdrawn.map_err(|error| graphql(&error))?);
-        Ok(WithdrawAdvisoryPayload { advisory_id: input.advisory_id })
+    ) -> Nullable<WithdrawAdvisoryPayload> {
+        made(async {
+            let loaders = ctx.data_unchecked::<Loaders>();
+            let withdrawn = advisories::withdraw(&loaders.app, &loaders.caller, &input.advisory_id).await;
+            ctx.data_unchecked::<Arc<Committed>>().note(withdrawn.map_err(|error| graphql(&error))?);
+            Ok(WithdrawAdvisoryPayload { advisory_id: input.advisory_id })
+        })
+        .await
     }
 }

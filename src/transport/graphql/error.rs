@@ -24,6 +24,11 @@ pub(super) fn graphql(error: &Error) -> async_graphql::Error {
     })
 }
 
+/// What a mutation answers: null when it is refused, so that what others in its document have made is told.
+pub(super) async fn made<T>(work: impl Future<Output = async_graphql::Result<T>>) -> Nullable<T> {
+    Some(work.await)
+}
+
 /// What a nullable field answers.
 pub(super) fn nullable<T>(outcome: crate::error::Result<Option<T>>) -> Nullable<T> {
     outcome.map_err(|error| graphql(&error)).transpose()

@@ -6,7 +6,7 @@ use async_graphql::{Context, Enum, Object};
 
 use super::loaders::Loaders;
 use crate::cache::Outcome;
-use crate::flows::health::{self, Health, Status};
+use crate::flows::health::{Health, Status};
 
 /// How the server is doing.
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
@@ -66,11 +66,11 @@ pub(super) struct HealthQuery;
 
 #[Object]
 impl HealthQuery {
-    /// How the server is doing. Every part is asked each time.
+    /// How the server is doing. Every part is asked for each request.
     #[graphql(complexity = "100 + child_complexity")]
     async fn health(&self, ctx: &Context<'_>) -> HealthNode {
         let loaders = ctx.data_unchecked::<Loaders>();
         loaders.caller.ledger().live(Outcome::Hit);
-        HealthNode(health::check(&loaders.app).await)
+        HealthNode(loaders.health().await.clone())
     }
 }

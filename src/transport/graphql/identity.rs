@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Context, InputObject, Object, Result, SimpleObject};
+use async_graphql::{Context, InputObject, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 
-use super::error::{Nullable, graphql, nullable};
+use super::error::{Nullable, graphql, made, nullable};
 use super::loaders::Loaders;
 use super::producers::ProducerNode;
 use super::publish::Committed;
 use crate::domain::caller::Identity;
 use crate::domain::sessions::{Opened, Session};
+use crate::error::Kind;
 use crate::flows::producers::{self, Profile};
 
 /// A session that has not ended.
@@ -74,11 +75,16 @@ pub(super) struct IdentityQuery;
 impl IdentityQuery {
     /// Whom the server takes the caller for; null when the request, sent with POST, proves no identity.
     #[graphql(complexity = "3 + child_complexity")]
-    async fn viewer(&self, ctx: &Context<'_>) -> Option<Viewer> {
+    async fn viewer(&self, ctx: &Context<'_>) -> Nullable<Viewer> {
         let loaders = ctx.data_unchecked::<Loaders>();
         // It is nobody else's.
         loaders.caller.ledger().live(crate::cache::Outcome::Hit);
-        loaders.caller.identity().ok().cloned().map(Viewer)
+        match loaders.caller.identity() {
+            Ok(identity) => Some(Ok(Viewer(identity.clone()))),
+            // Nobody knows whether the session has ended: whoever is told that it has logs its user out.
+            Err(error) if matches!(error.kind(), Kind::Unavailable | Kind::Timeout) => Some(Err(graphql(&error))),
+            Err(_) => None,
+        }
     }
 }
 
@@ -152,33 +158,42 @@ pub(super) struct IdentityMutation;
 impl IdentityMutation {
     /// Opens a session for the key that signed the request.
     #[graphql(complexity = "500 + child_complexity")]
-    async fn open_session(&self, ctx: &Context<'_>) -> Result<OpenSessionPayload> {
-        let loaders = ctx.data_unchecked::<Loaders>();
-        let sessions = &loaders.app.sessions;
-        let opened = sessions.open(&loaders.caller, Utc::now()).await.map_err(|error| graphql(&error))?;
-        let ttl_ms = u64::try_from(sessions.ttl().as_millis()).unwrap_or(u64::MAX);
-        Ok(OpenSessionPayload { opened, ttl_ms })
+    async fn open_session(&self, ctx: &Context<'_>) -> Nullable<OpenSessionPayload> {
+        made(async {
+            let loaders = ctx.data_unchecked::<Loaders>();
+            let sessions = &loaders.app.sessions;
+            let opened = sessions.open(&loaders.caller, Utc::now()).await.map_err(|error| graphql(&error))?;
+            let ttl_ms = u64::try_from(sessions.ttl().as_millis()).unwrap_or(u64::MAX);
+            Ok(OpenSessionPayload { opened, ttl_ms })
+        })
+        .await
     }
 
     /// Closes one of the caller's sessions, at once and everywhere.
     #[graphql(complexity = "500 + child_complexity")]
-    async fn close_session(&self, ctx: &Context<'_>, input: CloseSessionInput) -> Result<CloseSessionPayload> {
-        let loaders = ctx.data_unchecked::<Loaders>();
-        let closed = loaders.app.sessions.close(&loaders.caller, &input.session_id).await;
-        Ok(CloseSessionPayload { session: closed.map_err(|error| graphql(&error))?.into() })
+    async fn close_session(&self, ctx: &Context<'_>, input: CloseSessionInput) -> Nullable<CloseSessionPayload> {
+        made(async {
+            let loaders = ctx.data_unchecked::<Loaders>();
+            let closed = loaders.app.sessions.close(&loaders.caller, &input.session_id).await;
+            Ok(CloseSessionPayload { session: closed.map_err(|error| graphql(&error))?.into() })
+        })
+        .await
     }
 
     /// Registers the key that signed the request, or changes what is said of it.
     #[graphql(complexity = "500 + child_complexity")]
     async fn register_producer(
         &self, ctx: &Context<'_>, input: RegisterProducerInput,
-    ) -> Result<RegisterProducerPayload> {
-        let loaders = ctx.data_unchecked::<Loaders>();
-        let RegisterProducerInput { name, website, payout_script_hex } = input;
-        let profile = Profile { name, website, payout_script_hex };
-        let registered = producers::register(&loaders.app, &loaders.caller, profile).await;
-        let (producer_id, token) = registered.map_err(|error| graphql(&error))?;
-        ctx.data_unchecked::<Arc<Committed>>().note(token);
-        Ok(RegisterProducerPayload { producer_id })
+    ) -> Nullable<RegisterProducerPayload> {
+        made(async {
+            let loaders = ctx.data_unchecked::<Loaders>();
+            let RegisterProducerInput { name, website, payout_script_hex } = input;
+            let profile = Profile { name, website, payout_script_hex };
+            let registered = producers::register(&loaders.app, &loaders.caller, profile).await;
+            let (producer_id, token) = registered.map_err(|error| graphql(&error))?;
+            ctx.data_unchecked::<Arc<Committed>>().note(token);
+            Ok(RegisterProducerPayload { producer_id })
+        })
+        .await
     }
 }

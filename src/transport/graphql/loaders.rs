@@ -12,6 +12,7 @@ use std::sync::Arc;
 use ::dataloader::BatchFn;
 use futures_util::future::BoxFuture;
 use overlay_entity::ids::VersionId;
+use tokio::sync::OnceCell;
 
 use crate::app::App;
 use crate::domain::Document;
@@ -27,6 +28,7 @@ use crate::domain::producers::Producer;
 use crate::domain::receipts::Receipt;
 use crate::domain::spv::{Declared, Flaw, Verified};
 use crate::error::{Error, Result};
+use crate::flows::health::{self, Health};
 use crate::flows::ready::Readiness;
 
 mod gather;
@@ -96,6 +98,7 @@ pub(super) struct Loaders {
     verdicts: Gather<VerdictKey, Answer<Readiness>, Batch>,
     runs: Gather<RunsKey, Answer<RunPage>, Batch>,
     evidence: Gather<RunId, Answer<Document>, Batch>,
+    health: OnceCell<Health>,
 }
 
 // Boxed: a load's own state is kilobytes, and the executor would set as much aside, and move it, for every field of every
@@ -123,7 +126,13 @@ impl Loaders {
             verdicts: Gather::new(batch.clone()),
             runs: Gather::new(batch.clone()),
             evidence: Gather::new(batch),
+            health: OnceCell::new(),
         }
+    }
+
+    /// How the server is doing, asked once for all who want to know: a document names the field as often as it likes.
+    pub(super) async fn health(&self) -> &Health {
+        self.health.get_or_init(|| health::check(&self.app)).await
     }
 
     pub(super) fn asset(&self, id: VersionId) -> BoxFuture<'_, Answer<Asset>> {

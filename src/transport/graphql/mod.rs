@@ -84,6 +84,10 @@ pub fn schema(introspects: bool) -> Schema {
 
 /// The schema in SDL, sorted: what `schema.graphql` holds.
 pub fn sdl() -> String {
-    let options = async_graphql::SDLExportOptions::new().sorted_fields().sorted_arguments().sorted_enum_items();
+    let options = async_graphql::SDLExportOptions::new()
+        .sorted_fields()
+        .sorted_arguments()
+        .sorted_enum_items()
+        .include_specified_by();
     schema(true).sdl_with_options(options).trim_end().to_owned() + "\n"
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use async_graphql::connection::{Connection, EmptyFields};
-use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
+use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 
-use super::error::{Nullable, graphql, nullable};
+use super::error::{Nullable, graphql, made, nullable};
 use super::loaders::Loaders;
 use super::page::{Arguments, connection, cost};
 use super::publish::Committed;
@@ -171,44 +171,53 @@ pub(super) struct PolicyMutation;
 impl PolicyMutation {
     /// Keeps a policy. For administrators.
     #[graphql(complexity = "500 + child_complexity")]
-    async fn save_policy(&self, ctx: &Context<'_>, input: SavePolicyInput) -> Result<SavePolicyPayload> {
-        let loaders = ctx.data_unchecked::<Loaders>();
-        let outcome = async {
-            let SavePolicyInput { policy_id, name, enabled, document } = input;
-            let document = document.0.into_json().map_err(Error::internal)?;
-            keeping::save(&loaders.app, &loaders.caller, New { policy_id, name, enabled, document }).await
-        };
-        let (policy_id, token) = outcome.await.map_err(|error| graphql(&error))?;
-        ctx.data_unchecked::<Arc<Committed>>().note(token);
-        Ok(SavePolicyPayload { policy_id })
+    async fn save_policy(&self, ctx: &Context<'_>, input: SavePolicyInput) -> Nullable<SavePolicyPayload> {
+        made(async {
+            let loaders = ctx.data_unchecked::<Loaders>();
+            let outcome = async {
+                let SavePolicyInput { policy_id, name, enabled, document } = input;
+                let document = document.0.into_json().map_err(Error::internal)?;
+                keeping::save(&loaders.app, &loaders.caller, New { policy_id, name, enabled, document }).await
+            };
+            let (policy_id, token) = outcome.await.map_err(|error| graphql(&error))?;
+            ctx.data_unchecked::<Arc<Committed>>().note(token);
+            Ok(SavePolicyPayload { policy_id })
+        })
+        .await
     }
 
     /// Removes a policy. For administrators.
     #[graphql(complexity = "500 + child_complexity")]
-    async fn remove_policy(&self, ctx: &Context<'_>, input: RemovePolicyInput) -> Result<RemovePolicyPayload> {
-        let loaders = ctx.data_unchecked::<Loaders>();
-        let outcome = async {
-            loaders.caller.may_administer()?;
-            let id = super::relay::identifier(input.policy_id.clone(), "policyId")?;
-            keeping::remove(&loaders.app, &loaders.caller, &id).await
-        };
-        ctx.data_unchecked::<Arc<Committed>>().note(outcome.await.map_err(|error| graphql(&error))?);
-        Ok(RemovePolicyPayload { policy_id: input.policy_id })
+    async fn remove_policy(&self, ctx: &Context<'_>, input: RemovePolicyInput) -> Nullable<RemovePolicyPayload> {
+        made(async {
+            let loaders = ctx.data_unchecked::<Loaders>();
+            let outcome = async {
+                loaders.caller.may_administer()?;
+                let id = super::relay::identifier(input.policy_id.clone(), "policyId")?;
+                keeping::remove(&loaders.app, &loaders.caller, &id).await
+            };
+            ctx.data_unchecked::<Arc<Committed>>().note(outcome.await.map_err(|error| graphql(&error))?);
+            Ok(RemovePolicyPayload { policy_id: input.policy_id })
+        })
+        .await
     }
 
     /// What a policy says of a version, whatever else stands in the way. Everybody with an identity may ask.
     #[graphql(complexity = "1000 + child_complexity")]
-    async fn evaluate_policy(&self, ctx: &Context<'_>, input: EvaluatePolicyInput) -> Result<EvaluatePolicyPayload> {
-        let loaders = ctx.data_unchecked::<Loaders>();
-        let outcome = async {
-            let asked = match (input.policy_id, input.policy) {
-                (Some(id), None) => policy::Asked::Saved(id),
-                (None, Some(document)) => policy::Asked::Inline(document.0.into_json().map_err(Error::internal)?),
-                _ => return Err(Error::invalid("one of `policyId` and `policy` must be given").hint("policyId")),
+    async fn evaluate_policy(&self, ctx: &Context<'_>, input: EvaluatePolicyInput) -> Nullable<EvaluatePolicyPayload> {
+        made(async {
+            let loaders = ctx.data_unchecked::<Loaders>();
+            let outcome = async {
+                let asked = match (input.policy_id, input.policy) {
+                    (Some(id), None) => policy::Asked::Saved(id),
+                    (None, Some(document)) => policy::Asked::Inline(document.0.into_json().map_err(Error::internal)?),
+                    _ => return Err(Error::invalid("one of `policyId` and `policy` must be given").hint("policyId")),
+                };
+                ready::evaluation(&loaders.app, &loaders.caller, input.version_id.0, asked, Utc::now()).await
             };
-            ready::evaluation(&loaders.app, &loaders.caller, input.version_id.0, asked, Utc::now()).await
-        };
-        let evaluation = outcome.await.map_err(|error| graphql(&error))?;
-        Ok(EvaluatePolicyPayload { evaluation: EvaluationObject(evaluation) })
+            let evaluation = outcome.await.map_err(|error| graphql(&error))?;
+            Ok(EvaluatePolicyPayload { evaluation: EvaluationObject(evaluation) })
+        })
+        .await
     }
 }

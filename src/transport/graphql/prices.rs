@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Context, Enum, InputObject, Object, Result, SimpleObject};
+use async_graphql::{Context, Enum, InputObject, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 
-use super::error::{Nullable, graphql, nullable};
+use super::error::{Nullable, graphql, made, nullable};
 use super::loaders::Loaders;
 use super::publish::Committed;
 use super::scalars::{Hex32, Satoshis};
@@ -174,31 +174,37 @@ pub(super) struct PriceMutation;
 impl PriceMutation {
     /// Sets a price. For the producer of what is priced.
     #[graphql(complexity = "500 + child_complexity")]
-    async fn set_price_rule(&self, ctx: &Context<'_>, input: SetPriceRuleInput) -> Result<SetPriceRulePayload> {
-        let loaders = ctx.data_unchecked::<Loaders>();
-        let outcome = async {
-            loaders.caller.may_write()?;
-            let scope = Scope::of(input.version_id.map(|id| id.0), input.producer_id)?;
-            prices::set(&loaders.app, &loaders.caller, scope, input.tier_from, input.unit_price.0).await
-        };
-        let (rule, token) = outcome.await.map_err(|error| graphql(&error))?;
-        ctx.data_unchecked::<Arc<Committed>>().note(token);
-        Ok(SetPriceRulePayload { rule: RuleObject(rule) })
+    async fn set_price_rule(&self, ctx: &Context<'_>, input: SetPriceRuleInput) -> Nullable<SetPriceRulePayload> {
+        made(async {
+            let loaders = ctx.data_unchecked::<Loaders>();
+            let outcome = async {
+                loaders.caller.may_write()?;
+                let scope = Scope::of(input.version_id.map(|id| id.0), input.producer_id)?;
+                prices::set(&loaders.app, &loaders.caller, scope, input.tier_from, input.unit_price.0).await
+            };
+            let (rule, token) = outcome.await.map_err(|error| graphql(&error))?;
+            ctx.data_unchecked::<Arc<Committed>>().note(token);
+            Ok(SetPriceRulePayload { rule: RuleObject(rule) })
+        })
+        .await
     }
 
     /// Removes a price. For the producer of what is priced.
     #[graphql(complexity = "500 + child_complexity")]
     async fn remove_price_rule(
         &self, ctx: &Context<'_>, input: RemovePriceRuleInput,
-    ) -> Result<RemovePriceRulePayload> {
-        let loaders = ctx.data_unchecked::<Loaders>();
-        let RemovePriceRuleInput { version_id, producer_id, tier_from } = input;
-        let outcome = async {
-            loaders.caller.may_write()?;
-            let scope = Scope::of(version_id.map(|id| id.0), producer_id.clone())?;
-            prices::remove(&loaders.app, &loaders.caller, scope, tier_from).await
-        };
-        ctx.data_unchecked::<Arc<Committed>>().note(outcome.await.map_err(|error| graphql(&error))?);
-        Ok(RemovePriceRulePayload { version_id, producer_id, tier_from })
+    ) -> Nullable<RemovePriceRulePayload> {
+        made(async {
+            let loaders = ctx.data_unchecked::<Loaders>();
+            let RemovePriceRuleInput { version_id, producer_id, tier_from } = input;
+            let outcome = async {
+                loaders.caller.may_write()?;
+                let scope = Scope::of(version_id.map(|id| id.0), producer_id.clone())?;
+                prices::remove(&loaders.app, &loaders.caller, scope, tier_from).await
+            };
+            ctx.data_unchecked::<Arc<Committed>>().note(outcome.await.map_err(|error| graphql(&error))?);
+            Ok(RemovePriceRulePayload { version_id, producer_id, tier_from })
+        })
+        .await
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_graphql::{Context, InputObject, Object, OneofObject, Result};
 
 use super::assets::AssetNode;
-use super::error::{Nullable, graphql, nullable};
+use super::error::{Nullable, graphql, made, nullable};
 use super::loaders::Loaders;
 use super::scalars::{Hex32, Json};
 use crate::coherence::Token;
@@ -136,32 +136,38 @@ impl PublishMutation {
     /// Publishes a version: its manifest, the transaction that declares it, and its proof if there is one. The same again
     /// changes nothing.
     #[graphql(complexity = "500 + child_complexity")]
-    async fn publish_asset(&self, ctx: &Context<'_>, input: PublishAssetInput) -> Result<PublishAssetPayload> {
-        let loaders = ctx.data_unchecked::<Loaders>();
-        let outcome = async {
-            loaders.caller.may_write()?;
-            let raw_tx =
-                decode_hex(&input.raw_tx).map_err(|cause| Error::invalid(format!("`rawTx`: {cause}")).hint("rawTx"))?;
-            let manifest = input.manifest.0.into_json().map_err(Error::internal)?;
-            let evidence = input.proof.map(ProofInput::read).transpose()?;
-            publish::publish(&loaders.app, &loaders.caller, Submission { raw_tx, manifest, evidence }).await
-        };
-        let published = outcome.await.map_err(|error| graphql(&error))?;
-        ctx.data_unchecked::<Arc<Committed>>().note(published.token);
-        Ok(PublishAssetPayload { published })
+    async fn publish_asset(&self, ctx: &Context<'_>, input: PublishAssetInput) -> Nullable<PublishAssetPayload> {
+        made(async {
+            let loaders = ctx.data_unchecked::<Loaders>();
+            let outcome = async {
+                loaders.caller.may_write()?;
+                let raw_tx = decode_hex(&input.raw_tx)
+                    .map_err(|cause| Error::invalid(format!("`rawTx`: {cause}")).hint("rawTx"))?;
+                let manifest = input.manifest.0.into_json().map_err(Error::internal)?;
+                let evidence = input.proof.map(ProofInput::read).transpose()?;
+                publish::publish(&loaders.app, &loaders.caller, Submission { raw_tx, manifest, evidence }).await
+            };
+            let published = outcome.await.map_err(|error| graphql(&error))?;
+            ctx.data_unchecked::<Arc<Committed>>().note(published.token);
+            Ok(PublishAssetPayload { published })
+        })
+        .await
     }
 
     /// Puts a proof to a version that was declared before.
     #[graphql(complexity = "500 + child_complexity")]
-    async fn attach_proof(&self, ctx: &Context<'_>, input: AttachProofInput) -> Result<AttachProofPayload> {
-        let loaders = ctx.data_unchecked::<Loaders>();
-        let version_id = input.version_id;
-        let outcome = async {
-            loaders.caller.may_write()?;
-            publish::attach(&loaders.app, &loaders.caller, version_id.0, input.proof.read()?).await
-        };
-        let (verified, token) = outcome.await.map_err(|error| graphql(&error))?;
-        ctx.data_unchecked::<Arc<Committed>>().note(token);
-        Ok(AttachProofPayload { version_id, confirmations: verified.confirmations })
+    async fn attach_proof(&self, ctx: &Context<'_>, input: AttachProofInput) -> Nullable<AttachProofPayload> {
+        made(async {
+            let loaders = ctx.data_unchecked::<Loaders>();
+            let version_id = input.version_id;
+            let outcome = async {
+                loaders.caller.may_write()?;
+                publish::attach(&loaders.app, &loaders.caller, version_id.0, input.proof.read()?).await
+            };
+            let (verified, token) = outcome.await.map_err(|error| graphql(&error))?;
+            ctx.data_unchecked::<Arc<Committed>>().note(token);
+            Ok(AttachProofPayload { version_id, confirmations: verified.confirmations })
+        })
+        .await
     }
 }

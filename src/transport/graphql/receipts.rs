@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use overlay_entity::ids::VersionId;
 
 use super::assets::AssetNode;
-use super::error::{Nullable, graphql, nullable};
+use super::error::{Nullable, graphql, made, nullable};
 use super::loaders::Loaders;
 use super::page::{Arguments, connection};
 use super::publish::{Committed, ProofInput};
@@ -248,64 +248,70 @@ pub(super) struct ReceiptMutation;
 impl ReceiptMutation {
     /// Asks for a receipt, at the price of now.
     #[graphql(complexity = "500 + child_complexity")]
-    async fn create_receipt(
-        &self, ctx: &Context<'_>, input: CreateReceiptInput,
-    ) -> async_graphql::Result<CreateReceiptPayload> {
-        let loaders = ctx.data_unchecked::<Loaders>();
-        let CreateReceiptInput { version_id, quantity } = input;
-        let made = receipts::create(&loaders.app, &loaders.caller, version_id.0, quantity, Utc::now()).await;
-        let (sale, token) = made.map_err(|error| graphql(&error))?;
-        ctx.data_unchecked::<Arc<Committed>>().note(token);
-        Ok(CreateReceiptPayload { receipt: ReceiptNode(Arc::new(sale.receipt)) })
+    async fn create_receipt(&self, ctx: &Context<'_>, input: CreateReceiptInput) -> Nullable<CreateReceiptPayload> {
+        made(async {
+            let loaders = ctx.data_unchecked::<Loaders>();
+            let CreateReceiptInput { version_id, quantity } = input;
+            let made = receipts::create(&loaders.app, &loaders.caller, version_id.0, quantity, Utc::now()).await;
+            let (sale, token) = made.map_err(|error| graphql(&error))?;
+            ctx.data_unchecked::<Arc<Committed>>().note(token);
+            Ok(CreateReceiptPayload { receipt: ReceiptNode(Arc::new(sale.receipt)) })
+        })
+        .await
     }
 
     /// Quotes a receipt: the outputs that pay it. The same again until it runs out.
     #[graphql(complexity = "500 + child_complexity")]
-    async fn quote_payment(
-        &self, ctx: &Context<'_>, input: QuotePaymentInput,
-    ) -> async_graphql::Result<QuotePaymentPayload> {
-        let loaders = ctx.data_unchecked::<Loaders>();
-        let outcome = async {
-            loaders.caller.may_write()?;
-            let id = identifier(input.receipt_id, "receiptId")?;
-            receipts::quote(&loaders.app, &loaders.caller, &id, Utc::now()).await
-        };
-        let (quote, token) = outcome.await.map_err(|error| graphql(&error))?;
-        ctx.data_unchecked::<Arc<Committed>>().note(token);
-        Ok(QuotePaymentPayload { quote: QuoteObject(quote) })
+    async fn quote_payment(&self, ctx: &Context<'_>, input: QuotePaymentInput) -> Nullable<QuotePaymentPayload> {
+        made(async {
+            let loaders = ctx.data_unchecked::<Loaders>();
+            let outcome = async {
+                loaders.caller.may_write()?;
+                let id = identifier(input.receipt_id, "receiptId")?;
+                receipts::quote(&loaders.app, &loaders.caller, &id, Utc::now()).await
+            };
+            let (quote, token) = outcome.await.map_err(|error| graphql(&error))?;
+            ctx.data_unchecked::<Arc<Committed>>().note(token);
+            Ok(QuotePaymentPayload { quote: QuoteObject(quote) })
+        })
+        .await
     }
 
     /// Submits the transaction that pays a receipt. The same again changes nothing.
     #[graphql(complexity = "500 + child_complexity")]
-    async fn submit_payment(
-        &self, ctx: &Context<'_>, input: SubmitPaymentInput,
-    ) -> async_graphql::Result<SubmitPaymentPayload> {
-        let loaders = ctx.data_unchecked::<Loaders>();
-        let outcome = async {
-            loaders.caller.may_write()?;
-            let id = identifier(input.receipt_id, "receiptId")?;
-            let raw =
-                decode_hex(&input.raw_tx).map_err(|cause| Error::invalid(format!("`rawTx`: {cause}")).hint("rawTx"))?;
-            receipts::submit(&loaders.app, &loaders.caller, &id, &raw, Utc::now()).await
-        };
-        let (sale, token) = outcome.await.map_err(|error| graphql(&error))?;
-        ctx.data_unchecked::<Arc<Committed>>().note(token);
-        Ok(SubmitPaymentPayload { receipt: ReceiptNode(Arc::new(sale.receipt)) })
+    async fn submit_payment(&self, ctx: &Context<'_>, input: SubmitPaymentInput) -> Nullable<SubmitPaymentPayload> {
+        made(async {
+            let loaders = ctx.data_unchecked::<Loaders>();
+            let outcome = async {
+                loaders.caller.may_write()?;
+                let id = identifier(input.receipt_id, "receiptId")?;
+                let raw = decode_hex(&input.raw_tx)
+                    .map_err(|cause| Error::invalid(format!("`rawTx`: {cause}")).hint("rawTx"))?;
+                receipts::submit(&loaders.app, &loaders.caller, &id, &raw, Utc::now()).await
+            };
+            let (sale, token) = outcome.await.map_err(|error| graphql(&error))?;
+            ctx.data_unchecked::<Arc<Committed>>().note(token);
+            Ok(SubmitPaymentPayload { receipt: ReceiptNode(Arc::new(sale.receipt)) })
+        })
+        .await
     }
 
     /// Puts a proof to a receipt's payment. Proven deep enough, the receipt is confirmed.
     #[graphql(complexity = "500 + child_complexity")]
     async fn attach_payment_proof(
         &self, ctx: &Context<'_>, input: AttachPaymentProofInput,
-    ) -> async_graphql::Result<AttachPaymentProofPayload> {
-        let loaders = ctx.data_unchecked::<Loaders>();
-        let outcome = async {
-            loaders.caller.may_write()?;
-            let id = identifier(input.receipt_id, "receiptId")?;
-            receipts::prove(&loaders.app, &loaders.caller, &id, input.proof.read()?, Utc::now()).await
-        };
-        let (sale, token) = outcome.await.map_err(|error| graphql(&error))?;
-        ctx.data_unchecked::<Arc<Committed>>().note(token);
-        Ok(AttachPaymentProofPayload { receipt: ReceiptNode(Arc::new(sale.receipt)) })
+    ) -> Nullable<AttachPaymentProofPayload> {
+        made(async {
+            let loaders = ctx.data_unchecked::<Loaders>();
+            let outcome = async {
+                loaders.caller.may_write()?;
+                let id = identifier(input.receipt_id, "receiptId")?;
+                receipts::prove(&loaders.app, &loaders.caller, &id, input.proof.read()?, Utc::now()).await
+            };
+            let (sale, token) = outcome.await.map_err(|error| graphql(&error))?;
+            ctx.data_unchecked::<Arc<Committed>>().note(token);
+            Ok(AttachPaymentProofPayload { receipt: ReceiptNode(Arc::new(sale.receipt)) })
+        })
+        .await
     }
 }

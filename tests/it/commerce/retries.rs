@@ -140,6 +140,11 @@ async fn a_purchase_that_is_named_twice_is_not_made_twice() {
         let told = keys.graphql(app, &format!("mutation {{ a: {buy} b: {buy} }}"), Value::Null).await;
         assert_ne!(told["data"]["a"]["receipt"], told["data"]["b"]["receipt"], "two aliases are two: {told}");
         assert_eq!(count(app).await, before + 2);
+        // Of two, one is refused: the other is told of all the same.
+        let none = buy.replace(&version, &"0".repeat(64));
+        let told = keys.graphql(app, &format!("mutation {{ a: {buy} b: {none} }}"), Value::Null).await;
+        assert!(told["data"]["a"]["receipt"]["receiptId"].is_string() && told["data"]["b"].is_null(), "{told}");
+        assert_eq!((&told["errors"][0]["path"], count(app).await), (&json!(["b"]), before + 3), "{told}");
     })
     .await;
 }

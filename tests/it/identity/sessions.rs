@@ -93,6 +93,9 @@ async fn without_redis_there_are_no_sessions_but_signatures_do() {
         let write = app.http.post(format!("{}/producers/register", app.url)).bearer_auth("a".repeat(43));
         let answer = write.json(&json!({"name": "N"})).send().await.expect("answer");
         assert_eq!(refused(answer, StatusCode::SERVICE_UNAVAILABLE).await.0, "unavailable");
+        // Whether the session has ended is not known: that it has must not be told.
+        let viewer = within(app, &"a".repeat(43), VIEWER, Value::Null).await;
+        assert_eq!((code(&viewer), &viewer["data"]["viewer"]), ("UNAVAILABLE", &Value::Null), "{viewer}");
         const REGISTER: &str = "mutation { registerProducer(input: {name: \"N\"}) { producer { name } } }";
         assert_eq!(code(&keys.graphql(app, REGISTER, Value::Null).await), "ok");
     })

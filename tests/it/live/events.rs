@@ -107,6 +107,17 @@ async fn a_browser_goes_on_where_it_was_cut_off() {
             let expected = [&ids[0], &ids[1], &ids[0]];
             assert_eq!(told.iter().collect::<Vec<_>>(), expected[2 - rest..]);
         }
+        // From what cannot be read, or has not come, it goes on from now, and says that something may be missing.
+        let (epoch, _) = last.split_once('.').expect("a token");
+        for since in ["nonsense", &format!("{epoch}.99999999999.0")] {
+            let link = link(&second, "subscription { assetChanged { gap versionId } }");
+            let mut events = Events::of(link.header("last-event-id", since)).await;
+            let (_, _, told) = events.next().await.expect("an event");
+            assert_eq!(told["data"]["assetChanged"], json!({"gap": "NEW_HISTORY", "versionId": null}), "{since}");
+            rename(&second, &[&ids[1]], since).await;
+            let (_, _, told) = events.next().await.expect("an event");
+            assert_eq!(told["data"]["assetChanged"]["versionId"], json!(ids[1]), "{since}");
+        }
         second.stop().await;
     })
     .await;

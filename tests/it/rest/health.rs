@@ -48,6 +48,11 @@ async fn health_has_the_promised_shape() {
             assert!(told["postgresqlMs"].as_f64().is_some_and(|ms| ms > 0.0), "{told}");
             assert!(told["version"].is_string() && told["feedLagMs"].is_f64(), "{told}");
         }
+        // However often a document asks, the parts are asked once.
+        let many: String = (0..50).map(|n| format!("a{n}: health {{ postgresqlMs redisMs }} ")).collect();
+        let told = app.query(&format!("{{ {many} }}"), Value::Null).await;
+        let told = told.as_object().expect("an object");
+        assert!(told.len() == 50 && told.values().all(|one| *one == told["a0"]), "{told:?}");
         let stores = app.json("/health/db").await;
         assert_eq!(keys(&stores), ["features", "feed", "latency_ms", "pool", "postgresql", "redis"]);
         assert_eq!((&stores["postgresql"], &stores["redis"]), (&json!("ok"), &json!("none")));

@@ -83,3 +83,46 @@ async fn advisories_are_not_everybodys_to_issue() {
     })
     .await;
 }
+
+/// A client that does not know whether its request arrived asks again under the same key: nothing is made twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_makes_one_advisory_and_one_policy() {
+    with(Setup::seeded().with("DEV_IDENTITY", "true"), async |app| {
+        let ids = app.rows("select version_id from assets order by 1 limit 2").await;
+        let post = async |path: &str, key: &str, body: &Value| {
+            let request = app.http.post(format!("{}{path}", app.url)).json(body).header("idempotency-key", key);
+            request.send().await.expect("answer")
+        };
+        // The end is given with a leap second, which nobody else knows: it is told as it is kept.
+        let issue = json!({"type": "WARN", "reason": "look", "versionIds": ids, "payload": {"a": [1]},
+            "expiresAt": "2998-12-31T23:59:60Z"});
+        let policy = json!({"name": "Once", "doc": {"minConfs": 2}});
+        for (path, body, name) in [("/advisories", &issue, "reason"), ("/policies", &policy, "name")] {
+            let mut told = std::collections::BTreeSet::new();
+            for _ in 0..3 {
+                let answer = post(path, "again", body).await;
+                let (status, text) = (answer.status(), answer.text().await.expect("text"));
+                assert!(status.is_success(), "{path}: {text}");
+                told.insert(text);
+            }
+            assert_eq!(told.len(), 1, "{told:?}");
+            let mut other = body.clone();
+            other[name] = json!("another");
+            assert_eq!(
+                refused(post(path, "again", &other).await, StatusCode::BAD_REQUEST).await.0,
+                "idempotency-key-reused"
+            );
+            let answer = post(path, "another", body).await.text().await.expect("text");
+            assert!(told.insert(answer), "another key, another one");
+        }
+        let mut fewer = issue.clone();
+        fewer["versionIds"] = json!([ids[0]]);
+        assert_eq!(post("/advisories", "again", &fewer).await.status(), StatusCode::BAD_REQUEST);
+        assert_eq!(app.rows("select count(*)::text from advisories where reason = 'look'").await, ["2"]);
+        assert_eq!(app.rows("select count(*)::text from policies where name = 'Once'").await, ["2"]);
+        let kept = app.json(&format!("/advisories?versionId={}", ids[0])).await;
+        let kept = kept["items"].as_array().expect("items").iter().find(|item| item["reason"] == "look").expect("kept");
+        assert_eq!(kept["expiresAt"], "2999-01-01T00:00:00.000Z");
+    })
+    .await;
+}

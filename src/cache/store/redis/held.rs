@@ -13,36 +13,36 @@ impl Redis {
     /// Keeps `value` under `key` for `ttl`.
     pub async fn hold(&self, key: &str, value: Vec<u8>, ttl: Duration) -> Option<()> {
         let set = redis::cmd("SET").arg(key).arg(value).arg("PX").arg(ms(ttl)).take();
-        self.inner.call("hold", set).await
+        self.inner.patient("hold", set).await
     }
 
     /// The value of `key`, if there is one, which is kept for `ttl` from now.
     pub async fn touch(&self, key: &str, ttl: Duration) -> Option<Option<Vec<u8>>> {
-        self.inner.call("touch", redis::cmd("GETEX").arg(key).arg("PX").arg(ms(ttl)).take()).await
+        self.inner.patient("touch", redis::cmd("GETEX").arg(key).arg("PX").arg(ms(ttl)).take()).await
     }
 
     /// The value of `key`, if there is one.
     pub async fn look(&self, key: &str) -> Option<Option<Vec<u8>>> {
-        self.inner.call("look", redis::cmd("GET").arg(key).take()).await
+        self.inner.patient("look", redis::cmd("GET").arg(key).take()).await
     }
 
     /// Deletes `key`, and waits until it is gone.
     pub async fn release_now(&self, key: &str) -> Option<()> {
-        self.inner.call::<i64>("delete", redis::cmd("UNLINK").arg(key).take()).await.map(|_| ())
+        self.inner.patient::<i64>("delete", redis::cmd("UNLINK").arg(key).take()).await.map(|_| ())
     }
 
     /// Puts `member` on the list `key`.
     pub async fn join(&self, key: &str, member: &str) -> Option<()> {
-        self.inner.call::<i64>("join", redis::cmd("SADD").arg(key).arg(member).take()).await.map(|_| ())
+        self.inner.patient::<i64>("join", redis::cmd("SADD").arg(key).arg(member).take()).await.map(|_| ())
     }
 
     /// Takes `members` off the list `key`.
     pub async fn leave(&self, key: &str, members: &[String]) -> Option<()> {
-        self.inner.call::<i64>("leave", redis::cmd("SREM").arg(key).arg(members).take()).await.map(|_| ())
+        self.inner.patient::<i64>("leave", redis::cmd("SREM").arg(key).arg(members).take()).await.map(|_| ())
     }
 
     /// All that is on the list `key`.
     pub async fn members(&self, key: &str) -> Option<Vec<String>> {
-        self.inner.call("members", redis::cmd("SMEMBERS").arg(key).take()).await
+        self.inner.patient("members", redis::cmd("SMEMBERS").arg(key).take()).await
     }
 }

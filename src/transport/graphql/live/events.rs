@@ -42,9 +42,8 @@ pub(in crate::transport::graphql) async fn answer(
             Ok(live) => live,
             Err(errors) => return once(next(&Answer::from_errors(errors), most)),
         };
-        let last = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()).and_then(Position::parse);
-        if let Some(last) = last {
-            live.resume(last);
+        if let Some(last) = headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty()) {
+            live.resume(last.to_str().ok().and_then(Position::parse)).await;
         }
         let ending = served.app.feed.changes().ending();
         return response(follow(live, ending, pause(served), most));

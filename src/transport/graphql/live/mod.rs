@@ -21,6 +21,7 @@ use super::loaders::Room;
 use crate::coherence::{Change, Cursor, Missed, Next, Position};
 use crate::domain::caller::Caller;
 use crate::transport::http::Served;
+use root::reached;
 
 /// What a subscription is told of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,10 +167,19 @@ impl Live {
         Ok(Self { served, prepared, source, cursor, waiting, has_caught_up: since.is_none() })
     }
 
-    /// Goes on from a position that the transport was told, rather than from where the document says.
-    pub(super) fn resume(&mut self, since: Position) {
-        self.cursor = self.served.app.feed.changes().follow(since);
-        self.has_caught_up = false;
+    /// Goes on from a position that the transport was told, rather than from where the document says. From one that cannot be
+    /// read, or that has not come, it goes on from now, and says that it does not know what was missed.
+    pub(super) async fn resume(&mut self, since: Option<Position>) {
+        let changes = self.served.app.feed.changes();
+        let known = match since {
+            Some(since) => reached(&self.served.app.feed, &since).await.is_ok().then_some(since),
+            None => None,
+        };
+        self.cursor = changes.follow(known.unwrap_or_else(|| changes.now()));
+        self.has_caught_up = known.is_none();
+        if known.is_none() {
+            self.waiting.push(Event { about: About::Unknown(Why::NewHistory), position: self.cursor.position() });
+        }
     }
 
     /// How far it has come, while there is no event to be told.

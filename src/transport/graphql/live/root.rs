@@ -9,7 +9,7 @@ use futures_util::stream::{empty, iter};
 
 use super::{About, Begun, Event, Opening, Source, Why};
 use crate::cache::Outcome;
-use crate::coherence::{Consistency, Position};
+use crate::coherence::{Consistency, Feed, Position};
 use crate::error::Error;
 use crate::transport::graphql::advisories::AdvisoryObject;
 use crate::transport::graphql::assets::AssetNode;
@@ -236,7 +236,8 @@ async fn follow(ctx: &Context<'_>, source: Source, since: Option<String>) -> Res
     };
     let since = since.map(|token| position(&token)).transpose().map_err(|error| graphql(&error))?;
     if let Some(since) = since {
-        reached(ctx, &since).await.map_err(|error| graphql(&error))?;
+        let feed = &ctx.data_unchecked::<Loaders>().app.feed;
+        reached(feed, &since).await.map_err(|error| graphql(&error))?;
     }
     let mut opened = opening.0.lock().unwrap_or_else(PoisonError::into_inner);
     if opened.replace((source, since)).is_some() {
@@ -252,8 +253,7 @@ fn position(token: &str) -> crate::error::Result<Position> {
 }
 
 /// Waits until this process has come as far as whoever told the token.
-async fn reached(ctx: &Context<'_>, since: &Position) -> crate::error::Result<()> {
-    let feed = &ctx.data_unchecked::<Loaders>().app.feed;
+pub(super) async fn reached(feed: &Feed, since: &Position) -> crate::error::Result<()> {
     if feed.changes().is_ahead(since) {
         feed.reach(Consistency::Strong).await?;
         if feed.changes().is_ahead(since) {
