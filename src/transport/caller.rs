@@ -73,8 +73,8 @@ pub(super) async fn attach(State(served): State<Served>, mut request: Request, n
 /// The caller with what it calls what it wants made.
 fn keyed(headers: &HeaderMap, caller: Caller) -> Result<Caller> {
     // What is no text is no key either.
-    let keys = headers.get_all(IDEMPOTENCY_KEY).iter().map(|value| value.to_str().unwrap_or_default());
-    keys.fold(Ok(caller), |caller, key| caller?.keyed(key))
+    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter().map(|value| value.to_str().unwrap_or_default());
+    keys.try_fold(caller, Caller::keyed)
 }
 
 /// The caller with the identity that the request proves, and the request with its body whole. Reads are public: what only reads

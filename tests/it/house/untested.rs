@@ -95,7 +95,12 @@ fn named(schema: &str) -> BTreeMap<String, Vec<BTreeSet<String>>> {
         let owner = of.name.node.as_str();
         let (TypeKind::Object(_) | TypeKind::Interface(_)) = &of.kind else { continue };
         for field in fields(&of.kind) {
-            inputs(format!("{owner}.{}.", field.name.node), owner, &[field.name.node.clone()], &field.arguments);
+            inputs(
+                format!("{owner}.{}.", field.name.node),
+                owner,
+                std::slice::from_ref(&field.name.node),
+                &field.arguments,
+            );
         }
     }
     for of in &types {
