@@ -15,9 +15,9 @@ use crate::domain::sessions::Signed;
 use crate::error::{Error, Kind, Result};
 
 /// Headers of a signed request.
-const IDENTITY_KEY: &str = "x-identity-key";
-const NONCE: &str = "x-nonce";
-const SIGNATURE: &str = "x-signature";
+const IDENTITY_KEY: &str = "X-Identity-Key";
+const NONCE: &str = "X-Nonce";
+const SIGNATURE: &str = "X-Signature";
 
 /// The header by which a client that tries again is known to.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";

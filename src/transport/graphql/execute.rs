@@ -1,5 +1,6 @@
 //! From a request's parameters to its answer, whichever way it came.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_graphql::parser::types::{BaseType, OperationDefinition, OperationType, VariableDefinition};
@@ -71,6 +72,8 @@ pub(super) struct Prepared {
     variables: Variables,
     /// Nothing when it cannot be parsed: the execution says so, in the words of the parser.
     document: Option<Arc<Known>>,
+    /// Whether it asks what it costs.
+    reckons: bool,
     /// How fresh it asks to be in its extensions.
     pub(super) demand: Consistency,
     pub(super) caller: Caller,
@@ -126,7 +129,8 @@ pub(super) async fn prepare(served: &Served, caller: Caller, parameters: Paramet
         Some(_) => return Err(Refused::Bad("`variables` must be a JSON object".into())),
     };
     let operation_name = operation_name.filter(|name| !name.is_empty());
-    Ok(Prepared { query, operation_name, variables, document, demand, caller })
+    let reckons = extensions.as_ref().and_then(|e| e.get("cost")) == Some(&serde_json::Value::Bool(true));
+    Ok(Prepared { query, reckons, operation_name, variables, document, demand, caller })
 }
 
 impl Prepared {
@@ -154,7 +158,7 @@ impl Prepared {
     /// Executes a query or a mutation.
     pub(super) async fn execute(&self, served: &Served) -> Executed {
         let most = served.http.response_limit;
-        if let Some(plan) = self.document.as_ref().and_then(|document| document.plan())
+        if let Some(plan) = self.document.as_ref().filter(|_| !self.reckons).and_then(|document| document.plan())
             && let Some(data) =
                 plan.execute(self.operation_name.as_deref(), &served.app, &self.caller, &self.variables, most).await
         {
@@ -168,7 +172,13 @@ impl Prepared {
             Ok(request) => served.schema.execute(request.data(committed.clone())).await,
             Err(error) => Answer::from_errors(vec![error]),
         };
-        let answer = coded(served, answer);
+        let mut answer = coded(served, answer);
+        if let Some(known) = self.document.as_ref().filter(|_| self.reckons)
+            && let Some(cost) =
+                super::cost::told(&known.document, self.operation_name.as_deref(), &self.variables).await
+        {
+            answer.extensions.insert("cost".into(), cost);
+        }
         if self.is(OperationType::Mutation) {
             return Executed::Written(answer, committed.token());
         }
@@ -215,9 +225,11 @@ pub(super) fn json(answer: &Answer, most: usize) -> (Vec<u8>, bool) {
     #[derive(serde::Serialize)]
     struct Refusal<'a> {
         errors: &'a [ServerError],
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        extensions: &'a BTreeMap<String, Value>,
     }
     let refusal = |answer: &Answer| {
-        let refusal = Refusal { errors: &answer.errors };
+        let refusal = Refusal { errors: &answer.errors, extensions: &answer.extensions };
         (serde_json::to_vec(&refusal).expect("errors are JSON"), true)
     };
     if is_refusal(answer) {
@@ -266,7 +278,7 @@ async fn demanded(
 /// library's reckoning of complexity refuses a document when it meets one in an argument that a cost depends on, also in
 /// an operation that was not chosen. Those arguments are all of type `Int`, and none has a default, so `null` means the
 /// same as nothing.
-fn settle_variables(request: &mut Request) -> Result<(), ServerError> {
+pub(super) fn settle_variables(request: &mut Request) -> Result<(), ServerError> {
     let chosen = request.operation_name.clone();
     // What cannot be parsed, and an operation that is not there, are refused by the execution.
     let Ok(document) = request.parsed_query() else { return Ok(()) };

@@ -4,6 +4,7 @@
 
 mod advisories;
 mod assets;
+mod cost;
 mod direct;
 mod documents;
 mod error;
@@ -72,13 +73,14 @@ const MAX_DEPTH: usize = 15;
 /// Highest cost of a query: each field costs one, a list its size times what it contains.
 const MAX_COMPLEXITY: usize = 20_000;
 
+fn unlimited() -> async_graphql::SchemaBuilder<Query, Mutation, Subscription> {
+    Schema::build(Query::default(), Mutation::default(), Subscription)
+}
+
 /// Builds the schema. It holds no state: what a request needs comes with it. One that does not introspect tells nothing of
 /// itself in errors either.
 pub fn schema(introspects: bool) -> Schema {
-    let schema = Schema::build(Query::default(), Mutation::default(), Subscription)
-        .limit_depth(MAX_DEPTH)
-        .limit_complexity(MAX_COMPLEXITY)
-        .limit_directives(20);
+    let schema = unlimited().limit_depth(MAX_DEPTH).limit_complexity(MAX_COMPLEXITY).limit_directives(20);
     if introspects { schema.finish() } else { schema.disable_introspection().disable_suggestions().finish() }
 }
 

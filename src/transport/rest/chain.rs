@@ -30,6 +30,7 @@ const MAX_ROOTS: usize = 1_000;
 #[serde(rename_all = "camelCase")]
 struct Claim {
     merkle_root: Hash32,
+    #[serde(deserialize_with = "body::whole")]
     block_height: u32,
 }
 

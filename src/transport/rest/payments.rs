@@ -70,7 +70,7 @@ struct QuoteBody<'a> {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Purchase {
     version_id: String,
-    #[serde(default = "one")]
+    #[serde(default = "one", deserialize_with = "body::whole")]
     quantity: i32,
 }
 

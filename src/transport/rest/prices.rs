@@ -55,6 +55,7 @@ struct Many<'a> {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct NewPrice {
     version_id: String,
+    #[serde(deserialize_with = "body::whole")]
     satoshis: i64,
 }
 
@@ -65,8 +66,9 @@ struct NewRule {
     version_id: Option<String>,
     #[serde(default)]
     producer_id: Option<String>,
-    #[serde(default = "one")]
+    #[serde(default = "one", deserialize_with = "body::whole")]
     tier_from: i32,
+    #[serde(deserialize_with = "body::whole")]
     satoshis: i64,
 }
 

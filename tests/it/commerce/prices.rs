@@ -98,6 +98,16 @@ async fn a_price_that_cannot_be_is_refused() {
         posted(app, &keys, "/price", &json!({"versionId": version, "satoshis": 2_000_000_000_000_000_i64})).await;
         let dear = app.get(&format!("/price?versionId={version}&quantity=2")).send().await.expect("answer");
         assert_eq!(refused(dear, StatusCode::UNPROCESSABLE_ENTITY).await.0, "amount-too-large");
+        // A whole number, however it is written; and none that is not.
+        let whole = |quantity: &str| {
+            let body = format!("{{\"versionId\": \"{version}\", \"quantity\": {quantity}}}");
+            serde_json::from_str::<Value>(&body).expect("JSON")
+        };
+        for (quantity, status) in
+            [("2.0", 200), ("2e0", 200), ("2.5", 400), ("3e9", 400), ("-1", 400), ("\"2\"", 400), ("1e300", 400)]
+        {
+            assert_eq!(post(app, &keys, "/pay", &whole(quantity)).await.status(), status, "{quantity}");
+        }
         let dear = post(app, &keys, "/pay", &json!({"versionId": version, "quantity": 2_147_483_647})).await;
         assert_eq!(refused(dear, StatusCode::UNPROCESSABLE_ENTITY).await.0, "amount-too-large");
     })

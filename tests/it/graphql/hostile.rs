@@ -248,3 +248,46 @@ async fn documents_that_grow_are_refused_by_their_size() {
     })
     .await;
 }
+
+/// Who asks is told what a document costs and which fields make it so: above all of one that is refused for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_document_costs_is_told_field_by_field() {
+    with(Setup::seeded(), async |app| {
+        let ask = async |query: &str, variables: Value, cost: Value| -> Value {
+            let body = json!({"query": query, "variables": variables, "extensions": {"cost": cost}});
+            let request = app.http.post(format!("{}/graphql", app.url)).json(&body);
+            request.send().await.expect("answer").json().await.expect("JSON")
+        };
+        let query = "query Q($n: Int, $m: Int = 2) { page: assets(first: $n) { nodes { ...F } } tip: chainTip { height } } \
+             fragment F on Asset { name children(first: $m) { nodes { name } } }";
+        for _ in 0..2 {
+            let told = ask(query, json!({"n": 10}), json!(true)).await;
+            assert!(told["data"]["page"]["nodes"].is_array(), "{told}");
+            let cost = &told["extensions"]["cost"];
+            let of = |path: &str| cost["fields"][path].as_u64().unwrap_or_else(|| panic!("{path}: {told}"));
+            assert_eq!((&cost["limit"], &cost["depth"], &cost["depthLimit"]), (&json!(20_000), &json!(5), &json!(15)));
+            assert_eq!(cost["total"].as_u64(), Some(of("page") + of("tip")), "{told}");
+            // Ten assets, each with two children.
+            assert!(of("page.nodes.children") > 10 * of("tip"), "{told}");
+            assert!(of("page") > of("page.nodes.children") && of("page.nodes.children") > of("page.nodes.name"), "{told}");
+        }
+        let grown = ask(query, json!({"n": 20}), json!(true)).await;
+        let told = ask(query, json!({"n": 10}), json!(true)).await;
+        let page = |told: &Value| told["extensions"]["cost"]["fields"]["page"].as_u64().expect("a cost");
+        assert!(page(&grown) > 2 * page(&told) - 50, "{grown}");
+        // Refused for it, and told all the same; what is not valid has no cost.
+        let told = ask(query, json!({"n": 200, "m": 200}), json!(true)).await;
+        assert!(told.get("data").is_none() && told["errors"].is_array(), "{told}");
+        assert!(told["extensions"]["cost"]["total"].as_u64() > Some(20_000), "{told}");
+        assert!(ask("{ nothing }", json!({}), json!(true)).await.get("extensions").is_none());
+        // Nobody else is told.
+        for cost in [json!(false), json!("yes"), Value::Null] {
+            assert!(ask(query, json!({"n": 1}), cost).await.get("extensions").is_none());
+        }
+        // However many fields there are, few are told of.
+        let many: String = (0..300).map(|n| format!("a{n}: chainTip {{ height }} ")).collect();
+        let told = ask(&format!("{{ {many} }}"), json!({}), json!(true)).await;
+        assert_eq!(told["extensions"]["cost"]["fields"].as_object().map(serde_json::Map::len), Some(30), "{told}");
+    })
+    .await;
+}
