@@ -12,6 +12,7 @@ use crate::coherence::{Feed, Token};
 use crate::db::{Db, Tx};
 use crate::domain::advisories::AdvisoryRoom;
 use crate::domain::assets::{self, Assets};
+use crate::domain::lineage::intake::Intake;
 use crate::domain::policies::{self, Policies};
 use crate::domain::prices::Prices;
 use crate::domain::producers::{self, Producers};
@@ -52,6 +53,8 @@ pub struct Rooms {
     pub spv: Spv,
     /// Who asks.
     pub sessions: Sessions,
+    /// Where lineage events wait to be kept.
+    pub intake: Intake,
     /// The cache as bundles use it.
     pub bundles: Cache,
     /// What is asked of ancestries and prices.
@@ -117,6 +120,7 @@ impl App {
             prices: Prices::new(db.clone(), cache.clone(), terms.price_default_sats),
             advisories: AdvisoryRoom::new(db.clone(), cache.clone()),
             spv: Spv::new(db.clone(), cache.clone()),
+            intake: Intake::default(),
             bundles: if terms.use_redis_bundles { cache.clone() } else { cache.unshared() },
             terms,
             unstable: AtomicBool::new(false),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::app::{Terms, Trade};
 use crate::cache::{self, RedisConfig, Ttls};
@@ -44,6 +45,8 @@ pub struct Http {
     pub port_is_set: bool,
     /// Largest request body, bytes.
     pub body_limit: usize,
+    /// Lineage events.
+    pub ingest: Ingest,
     /// Longest time for a request.
     pub timeout: Duration,
     /// How long a connection may lie still between requests.
@@ -64,6 +67,15 @@ pub struct Http {
     pub response_limit: usize,
     /// How much is done for whom.
     pub limits: Limits,
+}
+
+/// Who may send lineage events, and how many at once.
+#[derive(Debug, Clone)]
+pub struct Ingest {
+    /// SHA-256 of each key that may: the keys themselves are not kept.
+    pub keys: Vec<[u8; 32]>,
+    /// Largest body, bytes, unpacked.
+    pub body_limit: usize,
 }
 
 /// How much is done for whom.
@@ -198,7 +210,6 @@ impl Config {
             database_sizes,
             redis_timeout,
         };
-        r.check("INGEST_API_KEYS", |t| t.split(',').map(str::trim).all(|k| (16..=200).contains(&k.len())));
         r.check("LOG_FILTER", |t| t.parse::<tracing_subscriber::filter::Targets>().is_ok());
         r.finish(config)
     }
@@ -267,6 +278,7 @@ fn http(r: &mut Reader<'_>) -> Http {
         listen: SocketAddr::new(host, r.number("OVERLAY_PORT", 0, 65_535)),
         port_is_set,
         body_limit: r.size("BODY_SIZE_LIMIT", 64 << 20),
+        ingest: ingest(r),
         timeout: r.ms("REQUEST_TIMEOUT_MS", 100, 600_000),
         idle: r.ms("IDLE_TIMEOUT_MS", 100, 3_600_000),
         dev_identity,
@@ -281,6 +293,14 @@ fn http(r: &mut Reader<'_>) -> Http {
         response_limit: r.size("RESPONSE_SIZE_LIMIT", 1 << 30),
         limits: limits(r),
     }
+}
+
+fn ingest(r: &mut Reader<'_>) -> Ingest {
+    r.check("INGEST_API_KEYS", |t| t.split(',').map(str::trim).all(|k| (16..=200).contains(&k.len())));
+    let keys = r.text("INGEST_API_KEYS").unwrap_or_default();
+    let keys = keys.split(',').map(str::trim).filter(|key| !key.is_empty());
+    let keys = keys.map(|key| Sha256::digest(key).into()).collect();
+    Ingest { keys, body_limit: r.size("INGEST_BODY_LIMIT", 64 << 20) }
 }
 
 fn limits(r: &mut Reader<'_>) -> Limits {

@@ -20,6 +20,9 @@ pub struct Model {
     pub facet_versions: Json,
     /// Time of the latest event that named it.
     pub latest_event_at: DateTimeUtc,
+    /// Key made of namespace and name, 32 hex digits. The database generates it: never set it.
+    #[sea_orm(column_type = "Text")]
+    pub dataset_key: String,
     /// When the row was made.
     pub created_at: DateTimeUtc,
     /// When the row was last changed.

@@ -19,8 +19,13 @@ pub struct Model {
     pub attempts: i32,
     /// When to try again; null when that cannot help.
     pub next_try_at: Option<DateTimeUtc>,
+    /// SHA-256 of the body, 64 hex digits: what is refused again is the same letter.
+    #[sea_orm(column_type = "Text")]
+    pub payload_hash: Option<String>,
     /// When we received it.
     pub created_at: DateTimeUtc,
+    /// When we received it last, or tried it again.
+    pub updated_at: DateTimeUtc,
 }
 
 /// Ways to other tables.

@@ -6,9 +6,15 @@ use sea_orm::entity::prelude::*;
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(schema_name = "public", table_name = "lineage_edges")]
 pub struct Model {
-    /// SHA-256 over names and run. The database generates it: never set it; conflicts are `on conflict (edge_key)`.
-    #[sea_orm(primary_key, auto_increment = false, column_type = "Blob")]
-    pub edge_key: Vec<u8>,
+    /// Key of the dataset that was read, 32 hex digits. The database generates the three keys: never set them.
+    #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
+    pub from_key: String,
+    /// Key of the dataset that was written.
+    #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
+    pub to_key: String,
+    /// Key of the job that did it.
+    #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
+    pub job_key: String,
     /// Namespace of the dataset that was read.
     #[sea_orm(column_type = "Text")]
     pub from_namespace: String,
@@ -27,9 +33,6 @@ pub struct Model {
     /// Name of the job that did it.
     #[sea_orm(column_type = "Text")]
     pub job_name: String,
-    /// The run that did it; null when a JobEvent states the edge for no run in particular.
-    #[sea_orm(column_type = "Text")]
-    pub run_id: Option<String>,
     /// When the edge was first seen.
     pub created_at: DateTimeUtc,
 }

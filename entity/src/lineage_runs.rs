@@ -9,6 +9,9 @@ pub struct Model {
     /// Id of the run, 1…200 bytes; real clients send ids that are not UUIDs.
     #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
     pub run_id: String,
+    /// Key of the job, 32 hex digits. The database generates it: never set it.
+    #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
+    pub job_key: String,
     /// Namespace of the job.
     #[sea_orm(column_type = "Text")]
     pub job_namespace: String,
@@ -18,6 +21,9 @@ pub struct Model {
     /// `START`, `RUNNING`, `COMPLETE`, `ABORT`, `FAIL` or `OTHER`.
     #[sea_orm(column_type = "Text")]
     pub state: String,
+    /// The event that the state comes from, as text that sorts by what counts.
+    #[sea_orm(column_type = "Text")]
+    pub state_version: String,
     /// When it started, as far as an event said.
     pub started_at: Option<DateTimeUtc>,
     /// When it completed, failed or was aborted.

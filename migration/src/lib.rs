@@ -20,18 +20,25 @@ use crate::step::{Step, sql};
 pub struct Migrator;
 
 impl Migrator {
-    fn steps() -> [Step; 10] {
+    fn steps() -> [Step; 11] {
         [
             sql!("m0001_extensions_and_feed"),
             sql!("m0002_market"),
             sql!("m0003_trade"),
             sql!("m0004_lineage"),
-            Step::new("m0005_triggers", triggers::install(triggers::COVERED), triggers::remove(triggers::COVERED)),
+            Step::new("m0005_triggers", triggers::install(triggers::FIRST), triggers::remove(triggers::FIRST)),
             sql!("m0006_imports"),
             sql!("m0007_epoch_mark"),
             sql!("m0008_request_nonces"),
             sql!("m0009_payments"),
             sql!("m0010_broadcast"),
+            Step::new(
+                "m0011_lineage_nodes",
+                include_str!("../sql/m0011_lineage_nodes.up.sql").to_owned() + &triggers::replace(triggers::LINEAGE),
+                include_str!("../sql/m0011_lineage_nodes.down.sql").to_owned()
+                    + &triggers::attach("lineage_edges")
+                    + &triggers::replace(&triggers::lineage_before()),
+            ),
         ]
     }
 

@@ -31,8 +31,9 @@ const fn on(table: &'static str, tags: &'static [&'static str]) -> Covered {
     Covered { table, tags }
 }
 
-/// The list. A table that comes later gets a list of its own beside this one, installed by the step that creates it.
-pub const COVERED: &[Covered] = &[
+/// The first list. A table that comes later, or whose tags change, gets a list of its own beside this one, installed by the
+/// step that makes it so.
+pub(crate) const FIRST: &[Covered] = &[
     on("producers", &["producer:{producer_id}", "producers"]),
     on("assets", &["asset:{version_id}", "assets", "assets@producer:{producer_id}", "assets@dataset:{dataset_id}"]),
     on("asset_parents", &["asset:{child_version_id}", "children:{parent_version_id}"]),
@@ -57,13 +58,30 @@ pub const COVERED: &[Covered] = &[
     on("lineage_dead_letters", &["dead_letters"]),
 ];
 
+/// The graph's tables, since their nodes have keys.
+pub(crate) const LINEAGE: &[Covered] = &[
+    on("lineage_jobs", &["lineage@{namespace}", "lineage_job:{job_key}"]),
+    on("lineage_runs", &["lineage@{job_namespace}", "lineage_job:{job_key}"]),
+    on("lineage_datasets", &["lineage@{namespace}", "lineage_dataset:{dataset_key}"]),
+    on(
+        "lineage_edges",
+        &["lineage@{from_namespace}", "lineage@{to_namespace}", "lineage_edges:{from_key}", "lineage_edges:{to_key}"],
+    ),
+];
+
+/// The tables whose changes are in the feed, each with its latest tags.
+pub fn covered() -> impl Iterator<Item = &'static Covered> {
+    let is_replaced = |first: &&Covered| LINEAGE.iter().any(|later| later.table == first.table);
+    FIRST.iter().filter(move |first| !is_replaced(first)).chain(LINEAGE)
+}
+
 /// Tables without triggers, by design: the feed itself, and bookkeeping that no cached value depends on.
 pub const UNCOVERED: &[&str] =
     &["change_log", "cache_epoch", "epoch_mark", "import_progress", "request_nonces", "seaql_migrations"];
 
 /// Names of all tables whose changes are in the feed. Together with [`UNCOVERED`] these are all tables there are.
 pub fn covered_tables() -> impl Iterator<Item = &'static str> {
-    COVERED.iter().map(|covered| covered.table)
+    covered().map(|covered| covered.table)
 }
 
 /// The statements that put function `public.feed_<table>()` and its four triggers (`feed_insert`, `feed_update`,
@@ -72,10 +90,21 @@ pub(crate) fn install(tables: &[Covered]) -> String {
     let mut sql = String::new();
     for covered in tables {
         sql.push_str(&function(covered));
-        sql.push_str(&triggers(covered.table));
+        sql.push_str(&attach(covered.table));
     }
     sql.push_str("insert into public.change_log (tags) values ('{*}');\n");
     sql
+}
+
+/// The statements that give tables with triggers the tags of `tables`, and say that nobody knows what changed meanwhile.
+pub(crate) fn replace(tables: &[Covered]) -> String {
+    let functions: String = tables.iter().map(function).collect();
+    functions + "insert into public.change_log (tags) values ('{*}');\n"
+}
+
+/// The tags that tables of [`LINEAGE`] had before.
+pub(crate) fn lineage_before() -> Vec<Covered> {
+    FIRST.iter().filter(|first| LINEAGE.iter().any(|later| later.table == first.table)).copied().collect()
 }
 
 /// The statements that take them off again.
@@ -129,7 +158,8 @@ fn log(covered: &Covered, touched: &str, rows: &str) -> String {
     )
 }
 
-fn triggers(table: &str) -> String {
+/// The statements that put the four triggers of a table on it; its function is there.
+pub(crate) fn attach(table: &str) -> String {
     let events = [
         ("insert", "referencing new table as n "),
         ("update", "referencing old table as o new table as n "),

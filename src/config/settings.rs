@@ -164,6 +164,12 @@ pub const SETTINGS: &[Setting] = &[
     setting("FEATURE_FLAGS_JSON", "{}", "a JSON object of names and true or false", "feature switches"),
     secret("ADMIN_IDENTITY_KEYS", "compressed public keys (66 hex digits), separated by commas", "who may administer"),
     secret("INGEST_API_KEYS", "keys of 16 to 200 characters, separated by commas", "who may send lineage events"),
+    setting(
+        "INGEST_BODY_LIMIT",
+        "8mb",
+        "a size such as 262144, 256kb or 1mb, at most 64mb",
+        "largest body of lineage events, unpacked",
+    ),
     setting("LOG_FORMAT", "text", "text or json", "form of the log on standard error"),
     setting(
         "LOG_FILTER",

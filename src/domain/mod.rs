@@ -6,7 +6,9 @@
 pub mod advisories;
 pub mod assets;
 pub mod caller;
+pub mod canonical;
 pub mod hex;
+pub mod lineage;
 pub mod page;
 pub mod policies;
 pub mod prices;
@@ -15,9 +17,26 @@ pub mod receipts;
 pub mod sessions;
 pub mod spv;
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
+
+/// One thing wrong with a JSON document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// RFC 6901 pointer to the place.
+    pub pointer: String,
+    /// What must hold there.
+    pub rule: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", if self.pointer.is_empty() { "/" } else { &self.pointer }, self.rule)
+    }
+}
 
 /// Whether a text in it, or a name, holds the character NUL, which PostgreSQL cannot keep.
 pub fn has_nul(value: &Value) -> bool {

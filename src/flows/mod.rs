@@ -5,6 +5,7 @@ pub mod bundle;
 pub mod headers;
 pub mod health;
 pub mod import;
+pub mod lineage;
 pub mod listing;
 pub mod policies;
 pub mod policy;

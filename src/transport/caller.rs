@@ -5,6 +5,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use sha2::{Digest, Sha256};
 use url::{Host, Url};
 
 use super::http::Served;
@@ -110,6 +111,20 @@ async fn identified(served: &Served, request: Request, caller: Caller) -> Result
         None => caller,
     };
     Ok((Request::from_parts(parts, body), caller))
+}
+
+/// Whether a request may send lineage events: with one of the keys for it, or where everybody is the developer.
+///
+/// # Errors
+/// `identity-required`.
+pub(super) fn may_ingest(served: &Served, headers: &HeaderMap) -> Result<()> {
+    // Of a hash, an answer's time tells nothing.
+    let is_known = |key: &str| served.http.ingest.keys.contains(&Sha256::digest(key).into());
+    if bearer(headers).is_ok_and(is_known) || served.http.dev_identity && is_local(headers) {
+        return Ok(());
+    }
+    let message = "lineage events need `Authorization: Bearer` with one of the keys of INGEST_API_KEYS";
+    Err(Error::new(Kind::Unauthenticated, "identity-required", message))
 }
 
 /// The caller of an operation on a connection that was opened within the session `sid`, or within none.

@@ -119,6 +119,7 @@ fn router(served: Served) -> Router {
         .layer(DefaultBodyLimit::max(body_limit));
     Router::new()
         .merge(reads)
+        .merge(rest::lineage::routes(served.http.ingest.body_limit))
         .merge(rest::health::routes())
         .merge(rest::metrics::routes())
         .merge(rest::openapi::routes())

@@ -10,6 +10,7 @@ mod door;
 mod graphql;
 mod house;
 mod identity;
+mod lineage;
 mod live;
 mod races;
 mod rest;

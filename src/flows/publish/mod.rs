@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::import;
 use crate::app::App;
 use crate::coherence::Token;
+use crate::domain::Fault;
 use crate::domain::assets::manifest;
 use crate::domain::caller::Caller;
 use crate::domain::spv::declared::check;
@@ -203,7 +204,7 @@ async fn proven(
 /// Most faults of a manifest that are told.
 const MOST_TOLD: usize = 20;
 
-fn refused(faults: &[manifest::Fault]) -> Error {
+fn refused(faults: &[Fault]) -> Error {
     if let [fault] = faults
         && fault.pointer == "/versionId"
     {

@@ -6,6 +6,7 @@ pub(super) mod bundle;
 pub(super) mod chain;
 pub(super) mod error;
 pub(super) mod health;
+pub(super) mod lineage;
 pub(super) mod listings;
 pub(super) mod metrics;
 pub(super) mod openapi;

@@ -45,6 +45,10 @@ async fn prepared(app: &TestApp, cast: &Cast, what: &str, n: usize) -> Option<(M
     let known = app.rows("select version_id from assets order by 1 limit 1").await.remove(0);
     match what {
         "publishAsset" => mutation(what, json!({"manifest": manifest, "rawTx": raw})),
+        "POST /api/v1/lineage" | "POST /openlineage/ingest" => {
+            route(Method::POST, what.trim_start_matches("POST "), crate::lineage::event("run", "START", 1, &[], &[]))
+        }
+        "POST /api/v1/lineage/batch" => route(Method::POST, "/api/v1/lineage/batch", json!([])),
         "POST /submit" => route(Method::POST, "/submit", json!({"manifest": manifest, "rawTx": raw})),
         "attachProof" => {
             let published = json!({"manifest": manifest, "rawTx": raw});

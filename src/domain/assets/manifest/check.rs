@@ -1,27 +1,10 @@
 //! Reading a manifest: everything wrong with it is told at once, each with a JSON pointer to the place.
 
-use std::fmt;
-
 use chrono::{DateTime, Utc};
 use overlay_entity::ids::VersionId;
 use serde_json::{Map, Value};
 
-use crate::domain::has_nul;
-
-/// One thing wrong with a manifest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// RFC 6901 pointer to the place.
-    pub pointer: String,
-    /// What must hold there.
-    pub rule: String,
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", if self.pointer.is_empty() { "/" } else { &self.pointer }, self.rule)
-    }
-}
+use crate::domain::{Fault, has_nul};
 
 /// The producer as a manifest names it.
 #[derive(Debug, Clone, PartialEq, Eq)]

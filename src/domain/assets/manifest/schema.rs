@@ -7,7 +7,8 @@ pub const SCHEMA: &str = include_str!("schema.json");
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::assets::manifest::{Fault, check};
+    use crate::domain::Fault;
+    use crate::domain::assets::manifest::check;
     use boon::{Compiler, Schemas};
     use serde_json::{Map, Value, json};
 

@@ -171,14 +171,17 @@ const MAKERS: &[Maker] = &[
             "namespace = t.namespace || 'x'",
         )
     },
-    rows(
-        "lineage_runs",
-        &[],
-        "run_id, job_namespace, job_name, state, latest_event_at",
-        "'r' || n, 'ns' || n, 'j', 'START', now()",
-        "run_id",
-        "job_namespace = t.job_namespace || 'x'",
-    ),
+    Maker {
+        by: "run_id",
+        ..rows(
+            "lineage_runs",
+            &[],
+            "run_id, job_namespace, job_name, state, latest_event_at",
+            "'r' || n, 'ns' || n, 'j', 'START', now()",
+            "run_id, job_key",
+            "job_namespace = t.job_namespace || 'x'",
+        )
+    },
     Maker {
         by: "namespace",
         ..rows(
@@ -197,7 +200,7 @@ const MAKERS: &[Maker] = &[
             &[],
             "from_namespace, from_name, to_namespace, to_name, job_namespace, job_name",
             "'f' || n, 'a', 't' || n, 'b', 'ns', 'j'",
-            "edge_key",
+            "from_key, to_key, job_key",
             "from_namespace = t.from_namespace || 'x', to_namespace = t.to_namespace || 'x'",
         )
     },

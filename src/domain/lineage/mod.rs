@@ -1,0 +1,12 @@
+//! Lineage: what OpenLineage events say of jobs, their runs, and the datasets that they read and write.
+//!
+//! Events come in any order, again and again, from many clients at once, and the graph is the same however they came:
+//! whatever is kept of them is a union, a least or greatest, or the greater of two versions ([`batch`]).
+//!
+//! - [`event`] reads one
+//! - [`batch`] gathers what several say of the same things
+//! - [`intake`] is where they wait to be kept
+
+pub mod batch;
+pub mod event;
+pub mod intake;

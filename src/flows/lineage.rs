@@ -1,0 +1,141 @@
+//! Taking OpenLineage events: what can be understood is kept, once, with all that follows from it; what cannot is kept as a dead
+//! letter, with everything that is wrong with it.
+
+mod store;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::app::App;
+use crate::coherence::Token;
+use crate::domain::Fault;
+use crate::domain::hex::encode_hex;
+use crate::domain::lineage::batch::Batch;
+use crate::domain::lineage::event::{Event, read};
+use crate::domain::lineage::intake::{Group, New};
+use crate::error::{Error, Kind, Result};
+
+/// What came of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is kept.
+    Kept,
+    /// It was kept before.
+    Known,
+    /// It cannot be understood, and is a dead letter.
+    Refused(Vec<Fault>),
+}
+
+/// Times that a transaction is tried which others are in the way of.
+const TRIES: usize = 3;
+
+/// Takes events as they came, each a JSON text; answers what came of each. All that can be understood are kept when this
+/// answers, and the graph says what they say.
+///
+/// # Errors
+/// `unavailable` and `timeout`: nothing was kept, or what was is kept once more when it is sent again.
+pub async fn record(app: &App, texts: &[&str]) -> Result<Vec<Outcome>> {
+    let parse = |text: &&str| match serde_json::from_str::<Value>(text) {
+        Ok(value) => read(value),
+        Err(cause) => Err(vec![Fault { pointer: String::new(), rule: format!("must be JSON: {cause}") }]),
+    };
+    let (mut events, mut outcomes, mut letters) = (Vec::new(), Vec::new(), Vec::new());
+    for (text, outcome) in texts.iter().zip(texts.iter().map(parse)) {
+        outcomes.push(match outcome {
+            Ok(event) => {
+                events.push(event);
+                None
+            }
+            Err(faults) => {
+                letters.push(Letter::new(text, &faults));
+                Some(Outcome::Refused(faults))
+            }
+        });
+    }
+    if !letters.is_empty() {
+        app.write("lineage.dead_letters", move |tx| Box::pin(async move { store::bury(tx, letters).await })).await?;
+    }
+    let new = if events.is_empty() {
+        New::new()
+    } else {
+        let bytes = texts.iter().map(|text| text.len()).sum();
+        app.intake.keep(events, bytes, |group| Box::pin(keep(app.clone(), group))).await?
+    };
+    let mut new = new.into_iter();
+    let told = |outcome: Option<Outcome>| match outcome {
+        Some(refused) => refused,
+        None if new.next().unwrap_or_default() => Outcome::Kept,
+        None => Outcome::Known,
+    };
+    Ok(outcomes.into_iter().map(told).collect())
+}
+
+/// Keeps the events of several requests in one transaction. If one of them is in the way, each in its own.
+async fn keep(app: App, group: Group) {
+    match transact(&app, &group).await {
+        Ok(new) => group.tell(|events| Ok(told(events, &new))),
+        Err(error) if group.is_shared() && !is_passing(&error) => {
+            for alone in group.apart() {
+                let outcome = transact(&app, &alone).await;
+                alone.tell(|events| outcome.clone().map(|new| told(events, &new)));
+            }
+        }
+        Err(error) => group.tell(|_| Err(error.clone())),
+    }
+}
+
+/// Which of a request's events are new, where `new` says so of all.
+fn told(events: &[Event], new: &BTreeMap<String, bool>) -> New {
+    events.iter().map(|event| new.get(&event.hash).copied().unwrap_or_default()).collect()
+}
+
+fn is_passing(error: &Error) -> bool {
+    matches!(error.kind(), Kind::Unavailable | Kind::Timeout)
+}
+
+/// Of each event, by its hash, whether it is new.
+async fn transact(app: &App, group: &Group) -> Result<BTreeMap<String, bool>> {
+    let mut outcome = write(app, group).await;
+    for _ in 1..TRIES {
+        match &outcome {
+            // Two servers that keep the same things at once may be in each other's way.
+            Err(error) if error.kind() == Kind::Unavailable => outcome = write(app, group).await,
+            _ => break,
+        }
+    }
+    outcome.map(|(new, _token)| new)
+}
+
+async fn write(app: &App, group: &Group) -> Result<(BTreeMap<String, bool>, Token)> {
+    let requests: Vec<_> = group.requests().cloned().collect();
+    app.write("lineage.record", move |tx| {
+        Box::pin(async move {
+            let events: BTreeMap<&str, &Event> =
+                requests.iter().flat_map(|events| events.iter()).map(|event| (event.hash.as_str(), event)).collect();
+            let new = store::audit(tx, events.values().copied()).await?;
+            let mut batch = Batch::default();
+            events.values().filter(|event| new.contains(&event.hash)).for_each(|event| batch.tell(event));
+            store::tell(tx, &batch).await?;
+            Ok(events.keys().map(|hash| ((*hash).to_owned(), new.contains(*hash))).collect())
+        })
+    })
+    .await
+}
+
+/// What could not be understood, as it is kept.
+struct Letter {
+    payload: String,
+    hash: String,
+    errors: Value,
+}
+
+impl Letter {
+    fn new(text: &str, faults: &[Fault]) -> Self {
+        let errors = faults.iter().map(|fault| json!({"pointer": fault.pointer, "message": fault.rule})).collect();
+        // PostgreSQL keeps no NUL, in a text neither.
+        let payload = text.replace('\0', "\u{fffd}");
+        Self { payload, hash: encode_hex(&Sha256::digest(text)), errors }
+    }
+}
