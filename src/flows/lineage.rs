@@ -41,33 +41,45 @@ pub async fn record(app: &App, texts: &[&str]) -> Result<Vec<Outcome>> {
         Ok(value) => read(value),
         Err(cause) => Err(vec![Fault { pointer: String::new(), rule: format!("must be JSON: {cause}") }]),
     };
-    let (mut events, mut outcomes, mut letters) = (Vec::new(), Vec::new(), Vec::new());
-    for (text, outcome) in texts.iter().zip(texts.iter().map(parse)) {
+    let (mut events, mut outcomes) = (Vec::new(), Vec::new());
+    for outcome in texts.iter().map(parse) {
         outcomes.push(match outcome {
             Ok(event) => {
                 events.push(event);
-                None
+                Ok(())
             }
-            Err(faults) => {
-                letters.push(Letter::new(text, &faults));
-                Some(Outcome::Refused(faults))
-            }
+            Err(faults) => Err(faults),
         });
     }
+    let new = if events.is_empty() {
+        Ok(New::new())
+    } else {
+        let bytes = texts.iter().map(|text| text.len()).sum();
+        app.intake.keep(events, bytes, |group| Box::pin(keep(app.clone(), group))).await
+    };
+    let new = match new {
+        Ok(new) => new,
+        // Read, and yet not to be kept: as good as not understood.
+        Err(error) if error.kind() == Kind::Invalid => {
+            let fault = Fault { pointer: String::new(), rule: format!("cannot be kept: {}", error.message()) };
+            outcomes
+                .iter_mut()
+                .filter(|outcome| outcome.is_ok())
+                .for_each(|outcome| *outcome = Err(vec![fault.clone()]));
+            New::new()
+        }
+        Err(error) => return Err(error),
+    };
+    let refused = texts.iter().zip(&outcomes).filter_map(|(text, outcome)| Some((text, outcome.as_ref().err()?)));
+    let letters: Vec<Letter> = refused.map(|(text, faults)| Letter::new(text, faults)).collect();
     if !letters.is_empty() {
         app.write("lineage.dead_letters", move |tx| Box::pin(async move { store::bury(tx, letters).await })).await?;
     }
-    let new = if events.is_empty() {
-        New::new()
-    } else {
-        let bytes = texts.iter().map(|text| text.len()).sum();
-        app.intake.keep(events, bytes, |group| Box::pin(keep(app.clone(), group))).await?
-    };
     let mut new = new.into_iter();
-    let told = |outcome: Option<Outcome>| match outcome {
-        Some(refused) => refused,
-        None if new.next().unwrap_or_default() => Outcome::Kept,
-        None => Outcome::Known,
+    let told = |outcome: std::result::Result<(), Vec<Fault>>| match outcome {
+        Err(faults) => Outcome::Refused(faults),
+        Ok(()) if new.next().unwrap_or_default() => Outcome::Kept,
+        Ok(()) => Outcome::Known,
     };
     Ok(outcomes.into_iter().map(told).collect())
 }

@@ -16,7 +16,7 @@ const MOST: usize = 1_000;
 /// Most bytes of events that may wait. Beyond it a client is told to come again.
 const ROOM: usize = 64 << 20;
 
-/// Times that events are handed in again whose leader has gone away.
+/// Times that events are handed in again of which nothing was told.
 const TRIES: usize = 5;
 
 /// For each event whether it is new.
@@ -64,7 +64,7 @@ impl Group {
 #[derive(Default)]
 pub struct Intake {
     waiting: Mutex<Vec<Waiting>>,
-    turn: Turn<()>,
+    turn: Arc<Turn<()>>,
 }
 
 impl Intake {
@@ -74,7 +74,8 @@ impl Intake {
     }
 
     /// Hands in the events of a request, which are `bytes` long, and keeps whatever waits when it is this one's turn, with
-    /// `keep`, which tells every request of the group. To drop the future loses nothing of others.
+    /// `keep`, which tells every request of the group. Whoever drops the future loses nothing of others, and what was begun is
+    /// done.
     ///
     /// # Errors
     /// `unavailable` when too much waits already; what `keep` tells.
@@ -89,13 +90,20 @@ impl Intake {
                     biased;
                     outcome = &mut told => match outcome {
                         Ok(outcome) => return outcome,
-                        // Who had taken them has gone away: nobody knows whether they are kept. To hand them in again is safe.
+                        // Who had taken them told nothing: nobody knows whether they are kept. To hand them in again is safe.
                         Err(_) => break,
                     },
-                    _turn = self.turn.lock() => {
+                    turn = self.turn.clone().lock_owned() => {
                         let group = self.take();
                         if !group.is_empty() {
-                            keep(group).await;
+                            let work = keep(group);
+                            // A task of its own, which holds the turn: whoever leads may go away, and the others' events are
+                            // kept all the same. Should it panic, they are handed in again.
+                            let _panicked = tokio::spawn(async move {
+                                work.await;
+                                drop(turn);
+                            })
+                            .await;
                         }
                     }
                 }
