@@ -2,6 +2,7 @@
 
 mod converge;
 mod ingest;
+mod killed;
 
 use serde_json::{Value, json};
 
