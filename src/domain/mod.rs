@@ -16,6 +16,7 @@ pub mod producers;
 pub mod receipts;
 pub mod sessions;
 pub mod spv;
+pub mod whole;
 
 use std::fmt;
 

@@ -2,6 +2,7 @@
 //!
 //! Unknown fields and wrong values are refused when a policy is saved, not when it is evaluated, and all at once.
 
+use crate::domain::whole::perhaps;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ use serde_json::{Map, Value};
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct PolicyDocument {
     /// Least confirmations of every version.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "perhaps")]
     pub min_confs: Option<u32>,
     /// Whether recalled versions may be used; `false` forbids them.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -27,7 +28,7 @@ pub struct PolicyDocument {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub producer_block_list: Option<Vec<String>>,
     /// Most generations of ancestors.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "perhaps")]
     pub max_lineage_depth: Option<u32>,
     /// A version that must be among the ancestors.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,10 +55,10 @@ pub struct PolicyDocument {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_price_per_byte: Option<f64>,
     /// Most satoshis for a unit of every version together.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "perhaps")]
     pub max_total_cost_for_lineage: Option<u64>,
     /// Oldest that the target may be, seconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "perhaps")]
     pub max_data_age_seconds: Option<u64>,
     /// Whether the target's producer must have a billing account.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -66,10 +67,10 @@ pub struct PolicyDocument {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_producer_uptime: Option<f64>,
     /// Least rows of the target.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "perhaps")]
     pub min_row_count: Option<u64>,
     /// Most rows of the target.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "perhaps")]
     pub max_row_count: Option<u64>,
     /// Hash of the distribution profile that the target must have.
     #[serde(skip_serializing_if = "Option::is_none")]

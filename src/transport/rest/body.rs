@@ -3,8 +3,8 @@
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, header};
-use serde::de::{DeserializeOwned, Error as _};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use crate::error::{Error, Kind, Result};
@@ -23,19 +23,6 @@ pub(super) fn json<T: DeserializeOwned>(
         _ => parsed(&bytes),
     }
 }
-
-/// A whole number. To JSON, `2.0` is one, as it is to JSON Schema.
-pub(super) fn whole<'de, D: Deserializer<'de>, N: TryFrom<i64>>(given: D) -> std::result::Result<N, D::Error> {
-    let number = serde_json::Number::deserialize(given)?;
-    let double = || number.as_f64().filter(|double| double.fract() == 0.0 && double.abs() <= MAX_SAFE_INTEGER);
-    #[expect(clippy::cast_possible_truncation, reason = "it is whole, and small enough")]
-    let whole = number.as_i64().or_else(|| double().map(|double| double as i64));
-    let fitting = whole.and_then(|whole| N::try_from(whole).ok());
-    fitting.ok_or_else(|| D::Error::custom(format!("`{number}` is no whole number of the range that is wanted")))
-}
-
-/// Beyond it a double is no longer a single whole number.
-const MAX_SAFE_INTEGER: f64 = 9_007_199_254_740_991.0;
 
 /// A body as a JSON list of objects.
 ///

@@ -15,6 +15,7 @@ use super::{body, error};
 use crate::coherence::Consistency;
 use crate::domain::caller::Caller;
 use crate::domain::spv::Hash32;
+use crate::domain::whole::whole;
 use crate::error::{Error, Result};
 use crate::transport::answer::{Hold, finish};
 use crate::transport::http::Served;
@@ -30,7 +31,7 @@ const MAX_ROOTS: usize = 1_000;
 #[serde(rename_all = "camelCase")]
 struct Claim {
     merkle_root: Hash32,
-    #[serde(deserialize_with = "body::whole")]
+    #[serde(deserialize_with = "whole")]
     block_height: u32,
 }
 

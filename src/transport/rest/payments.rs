@@ -20,6 +20,7 @@ use crate::domain::hex::decode_hex;
 use crate::domain::receipts::Status;
 use crate::domain::receipts::broadcast::Broadcast;
 use crate::domain::receipts::split::QuotedOutput;
+use crate::domain::whole::whole;
 use crate::error::{Error, Result};
 use crate::flows::receipts::{self, FEE_RATE_HINT, Quote, Sale};
 use crate::transport::http::Served;
@@ -70,7 +71,7 @@ struct QuoteBody<'a> {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Purchase {
     version_id: String,
-    #[serde(default = "one", deserialize_with = "body::whole")]
+    #[serde(default = "one", deserialize_with = "whole")]
     quantity: i32,
 }
 

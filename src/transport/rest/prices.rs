@@ -16,6 +16,7 @@ use super::{body, error, query};
 use crate::coherence::Token;
 use crate::domain::caller::Caller;
 use crate::domain::prices::RuleSource;
+use crate::domain::whole::whole;
 use crate::error::{Error, Result};
 use crate::flows::prices::{self, PriceQuote, Rule, Scope};
 use crate::transport::http::Served;
@@ -55,7 +56,7 @@ struct Many<'a> {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct NewPrice {
     version_id: String,
-    #[serde(deserialize_with = "body::whole")]
+    #[serde(deserialize_with = "whole")]
     satoshis: i64,
 }
 
@@ -66,9 +67,9 @@ struct NewRule {
     version_id: Option<String>,
     #[serde(default)]
     producer_id: Option<String>,
-    #[serde(default = "one", deserialize_with = "body::whole")]
+    #[serde(default = "one", deserialize_with = "whole")]
     tier_from: i32,
-    #[serde(deserialize_with = "body::whole")]
+    #[serde(deserialize_with = "whole")]
     satoshis: i64,
 }
 

@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::{body, error, query};
 use crate::domain::caller::Caller;
 use crate::domain::policies::evaluate::Evaluation;
+use crate::domain::whole::perhaps;
 use crate::error::{Error, Result};
 use crate::flows::policy;
 use crate::flows::ready::{self, Asked, Readiness};
@@ -51,7 +52,7 @@ struct Question {
     policy_id: Option<String>,
     #[serde(default)]
     policy: Option<Value>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "perhaps")]
     min_confs: Option<u32>,
 }
 

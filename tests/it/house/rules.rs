@@ -35,7 +35,7 @@ struct Outside {
 }
 
 /// What all rooms share; everything else in `domain/` is a room.
-const SHARED: [&str; 4] = ["caller", "canonical", "hex", "page"];
+const SHARED: [&str; 5] = ["caller", "canonical", "hex", "page", "whole"];
 
 /// Crates that live in few places: their names, those places in `src/` (a folder, a file, or any file of a name), and
 /// how the README says it.
