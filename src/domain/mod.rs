@@ -24,6 +24,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::error::{Error, Kind, Result};
+
 /// One thing wrong with a JSON document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -36,6 +38,25 @@ pub struct Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", if self.pointer.is_empty() { "/" } else { &self.pointer }, self.rule)
+    }
+}
+
+impl Fault {
+    /// Most that are told.
+    const MOST_TOLD: usize = 20;
+
+    /// The first of them as one text.
+    pub fn told(faults: &[Self]) -> String {
+        faults.iter().take(Self::MOST_TOLD).map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    }
+
+    /// The error of a faulty document, with the first place as its hint.
+    pub fn refusal(kind: Kind, code: &'static str, faults: &[Self]) -> Error {
+        let error = Error::new(kind, code, Self::told(faults));
+        match faults.first() {
+            Some(fault) => error.hint(fault.pointer.clone()),
+            None => error,
+        }
     }
 }
 
@@ -59,8 +80,8 @@ impl Document {
     ///
     /// # Errors
     /// `internal` when the value cannot be written as JSON.
-    pub fn new(value: &serde_json::Value) -> crate::error::Result<Self> {
-        serde_json::value::to_raw_value(value).map(Self).map_err(crate::error::Error::internal)
+    pub fn new(value: &serde_json::Value) -> Result<Self> {
+        serde_json::value::to_raw_value(value).map(Self).map_err(Error::internal)
     }
 
     /// The document's JSON text.

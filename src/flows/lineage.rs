@@ -24,8 +24,8 @@ pub enum Outcome {
     Kept,
     /// It was kept before.
     Known,
-    /// It cannot be understood, and is a dead letter.
-    Refused(Vec<Fault>),
+    /// It cannot be understood, and is a dead letter. `Invalid`: it is no JSON; `Unprocessable`: it is no event.
+    Refused(Kind, Vec<Fault>),
 }
 
 /// Times that a transaction is tried which others are in the way of.
@@ -38,18 +38,15 @@ const TRIES: usize = 3;
 /// `unavailable` and `timeout`: nothing was kept, or what was is kept once more when it is sent again.
 pub async fn record(app: &App, texts: &[&str]) -> Result<Vec<Outcome>> {
     let parse = |text: &&str| match serde_json::from_str::<Value>(text) {
-        Ok(value) => read(value),
-        Err(cause) => Err(vec![Fault { pointer: String::new(), rule: format!("must be JSON: {cause}") }]),
+        Ok(value) => read(value).map_err(|faults| (Kind::Unprocessable, faults)),
+        Err(cause) => {
+            let fault = Fault { pointer: String::new(), rule: format!("must be JSON: {cause}") };
+            Err((Kind::Invalid, vec![fault]))
+        }
     };
     let (mut events, mut outcomes) = (Vec::new(), Vec::new());
     for outcome in texts.iter().map(parse) {
-        outcomes.push(match outcome {
-            Ok(event) => {
-                events.push(event);
-                Ok(())
-            }
-            Err(faults) => Err(faults),
-        });
+        outcomes.push(outcome.map(|event| events.push(event)));
     }
     let new = if events.is_empty() {
         Ok(New::new())
@@ -62,22 +59,20 @@ pub async fn record(app: &App, texts: &[&str]) -> Result<Vec<Outcome>> {
         // Read, and yet not to be kept: as good as not understood.
         Err(error) if error.kind() == Kind::Invalid => {
             let fault = Fault { pointer: String::new(), rule: format!("cannot be kept: {}", error.message()) };
-            outcomes
-                .iter_mut()
-                .filter(|outcome| outcome.is_ok())
-                .for_each(|outcome| *outcome = Err(vec![fault.clone()]));
+            let refused = (Kind::Unprocessable, vec![fault]);
+            outcomes.iter_mut().filter(|outcome| outcome.is_ok()).for_each(|outcome| *outcome = Err(refused.clone()));
             New::new()
         }
         Err(error) => return Err(error),
     };
     let refused = texts.iter().zip(&outcomes).filter_map(|(text, outcome)| Some((text, outcome.as_ref().err()?)));
-    let letters: Vec<Letter> = refused.map(|(text, faults)| Letter::new(text, faults)).collect();
+    let letters: Vec<Letter> = refused.map(|(text, (_, faults))| Letter::new(text, faults)).collect();
     if !letters.is_empty() {
         app.write("lineage.dead_letters", move |tx| Box::pin(async move { store::bury(tx, letters).await })).await?;
     }
     let mut new = new.into_iter();
-    let told = |outcome: std::result::Result<(), Vec<Fault>>| match outcome {
-        Err(faults) => Outcome::Refused(faults),
+    let told = |outcome: std::result::Result<(), (Kind, Vec<Fault>)>| match outcome {
+        Err((kind, faults)) => Outcome::Refused(kind, faults),
         Ok(()) if new.next().unwrap_or_default() => Outcome::Kept,
         Ok(()) => Outcome::Known,
     };

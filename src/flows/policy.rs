@@ -11,10 +11,11 @@ use uuid::Uuid;
 use super::bundle::Node;
 use super::ready::Ancestry;
 use crate::app::App;
+use crate::domain::Fault;
 use crate::domain::advisories::Severity;
 use crate::domain::assets::Asset;
 use crate::domain::caller::Caller;
-use crate::domain::policies::document::{Fault, PolicyDocument};
+use crate::domain::policies::document::PolicyDocument;
 use crate::domain::policies::evaluate::{Evaluation, evaluate, preview};
 use crate::domain::policies::facts::{Facts, ManifestFacts, NodeFacts};
 use crate::domain::producers::Producer;
@@ -76,14 +77,9 @@ pub fn can_be_id(id: &str) -> bool {
     (1..=200).contains(&id.len()) && !id.contains('\0')
 }
 
-/// Most faults that are told.
-const MOST_TOLD: usize = 20;
-
 /// The error of a faulty document.
 pub(super) fn invalid(faults: &[Fault]) -> Error {
-    let told: Vec<String> = faults.iter().take(MOST_TOLD).map(ToString::to_string).collect();
-    let error = Error::new(Kind::Unprocessable, "invalid-policy", told.join("; "));
-    faults.first().map_or(error.clone(), |fault| error.hint(fault.pointer.clone()))
+    Fault::refusal(Kind::Unprocessable, "invalid-policy", faults)
 }
 
 /// Evaluates a policy over each of `ancestries`, and writes the audit: all of it in one transaction.

@@ -153,7 +153,7 @@ impl Batch {
 }
 
 /// The edges of a job that reads all of `inputs` and writes all of `outputs`. What it updates in place is no edge.
-pub fn product<'a>(
+fn product<'a>(
     inputs: &'a BTreeSet<Named>, outputs: &'a BTreeSet<Named>, job: &'a Named,
 ) -> impl Iterator<Item = Edge> + 'a {
     let pairs = inputs.iter().flat_map(move |from| outputs.iter().map(move |to| (from, to)));

@@ -2,11 +2,11 @@
 //!
 //! Unknown fields and wrong values are refused when a policy is saved, not when it is evaluated, and all at once.
 
-use crate::domain::whole::perhaps;
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use crate::domain::Fault;
+use crate::domain::whole::perhaps;
 
 /// A policy's rules.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -146,21 +146,6 @@ impl Anonymization {
             Self::Dp { epsilon } if !(epsilon.is_finite() && epsilon > 0.0) => Some("`epsilon` must be above 0"),
             _ => None,
         }
-    }
-}
-
-/// What is wrong with a document.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// Where: a JSON pointer (RFC 6901).
-    pub pointer: String,
-    /// What must hold there.
-    pub rule: String,
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.pointer, self.rule)
     }
 }
 

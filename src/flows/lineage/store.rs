@@ -20,31 +20,34 @@ const AUDIT: &str = "\
         (hash text, time timestamptz, namespace text, job text, run text, type text, payload jsonb) order by hash \
     on conflict (event_hash) do nothing returning event_hash";
 
+/// Joins what comes, in the parameter, with the rows of a table of things that have facets.
+macro_rules! described {
+    ($table:literal, $parameter:literal) => {
+        concat!(
+            "insert into public.",
+            $table,
+            " as t (namespace, name, facets, facet_versions, latest_event_at) \
+            select namespace, name, facets, facet_versions, latest_event_at from jsonb_to_recordset(",
+            $parameter,
+            ") as n (namespace text, name text, facets jsonb, facet_versions jsonb, latest_event_at timestamptz) \
+            order by namespace collate \"C\", name collate \"C\" \
+            on conflict (namespace, name) do update set \
+                facets = public.lineage_facets(t.facets, t.facet_versions, excluded.facets, excluded.facet_versions), \
+                facet_versions = public.lineage_versions(t.facet_versions, excluded.facet_versions), \
+                latest_event_at = greatest(t.latest_event_at, excluded.latest_event_at), updated_at = now() \
+            where t.latest_event_at < excluded.latest_event_at \
+                or t.facet_versions <> public.lineage_versions(t.facet_versions, excluded.facet_versions)"
+        )
+    };
+}
+
 /// What is there already is joined with what comes; of a row that says all of it already nothing is written.
-const TELL: &str = "\
-    with jobs as ( \
-        insert into public.lineage_jobs as t (namespace, name, facets, facet_versions, latest_event_at) \
-        select namespace, name, facets, facet_versions, latest_event_at from jsonb_to_recordset($1) as n \
-            (namespace text, name text, facets jsonb, facet_versions jsonb, latest_event_at timestamptz) \
-        order by namespace collate \"C\", name collate \"C\" \
-        on conflict (namespace, name) do update set \
-            facets = public.lineage_facets(t.facets, t.facet_versions, excluded.facets, excluded.facet_versions), \
-            facet_versions = public.lineage_versions(t.facet_versions, excluded.facet_versions), \
-            latest_event_at = greatest(t.latest_event_at, excluded.latest_event_at), updated_at = now() \
-        where t.latest_event_at < excluded.latest_event_at \
-            or t.facet_versions <> public.lineage_versions(t.facet_versions, excluded.facet_versions) \
-    ), datasets as ( \
-        insert into public.lineage_datasets as t (namespace, name, facets, facet_versions, latest_event_at) \
-        select namespace, name, facets, facet_versions, latest_event_at from jsonb_to_recordset($2) as n \
-            (namespace text, name text, facets jsonb, facet_versions jsonb, latest_event_at timestamptz) \
-        order by namespace collate \"C\", name collate \"C\" \
-        on conflict (namespace, name) do update set \
-            facets = public.lineage_facets(t.facets, t.facet_versions, excluded.facets, excluded.facet_versions), \
-            facet_versions = public.lineage_versions(t.facet_versions, excluded.facet_versions), \
-            latest_event_at = greatest(t.latest_event_at, excluded.latest_event_at), updated_at = now() \
-        where t.latest_event_at < excluded.latest_event_at \
-            or t.facet_versions <> public.lineage_versions(t.facet_versions, excluded.facet_versions) \
-    ), runs as ( \
+const TELL: &str = concat!(
+    "with jobs as (",
+    described!("lineage_jobs", "$1"),
+    "), datasets as (",
+    described!("lineage_datasets", "$2"),
+    "), runs as ( \
         insert into public.lineage_runs as t (run_id, job_namespace, job_name, state, state_version, started_at, ended_at, \
             inputs, outputs, facets, facet_versions, latest_event_at) \
         select run_id, namespace, name, state, state_version, started_at, ended_at, inputs, outputs, facets, facet_versions, \
@@ -71,7 +74,8 @@ const TELL: &str = "\
     select e -> 'from' ->> 'namespace', e -> 'from' ->> 'name', e -> 'to' ->> 'namespace', e -> 'to' ->> 'name', \
         e -> 'job' ->> 'namespace', e -> 'job' ->> 'name' from jsonb_array_elements($4) as e \
     order by 1, 2, 3, 4, 5, 6 \
-    on conflict (from_key, to_key, job_key) do nothing";
+    on conflict (from_key, to_key, job_key) do nothing"
+);
 
 const BURY: &str = "\
     insert into public.lineage_dead_letters as t (payload, payload_hash, errors, attempts) \

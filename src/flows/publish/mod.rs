@@ -201,16 +201,11 @@ async fn proven(
     Ok((serde_json::to_value(&envelope).map_err(Error::internal)?, verified))
 }
 
-/// Most faults of a manifest that are told.
-const MOST_TOLD: usize = 20;
-
 fn refused(faults: &[Fault]) -> Error {
     if let [fault] = faults
         && fault.pointer == "/versionId"
     {
         return Error::new(Kind::Conflict, OTHER_ID, fault.to_string()).hint("versionId");
     }
-    let told: Vec<String> = faults.iter().take(MOST_TOLD).map(ToString::to_string).collect();
-    let error = Error::new(Kind::Unprocessable, "invalid-manifest", told.join("; "));
-    faults.first().map_or(error.clone(), |fault| error.hint(fault.pointer.clone()))
+    Fault::refusal(Kind::Unprocessable, "invalid-manifest", faults)
 }

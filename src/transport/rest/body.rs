@@ -43,13 +43,22 @@ fn parsed<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> Result<T> {
     serde_json::from_slice(bytes).map_err(|cause| Error::invalid(format!("the body: {cause}")))
 }
 
-fn read(headers: &HeaderMap, bytes: std::result::Result<Bytes, BytesRejection>) -> Result<Bytes> {
+/// Whether a request calls its body JSON.
+///
+/// # Errors
+/// `unsupported-media-type`.
+pub(super) fn is_json(headers: &HeaderMap) -> Result<()> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/json") {
         let message = "the body must be JSON, and `Content-Type` must say `application/json`";
         return Err(Error::new(Kind::UnsupportedMediaType, "unsupported-media-type", message));
     }
+    Ok(())
+}
+
+fn read(headers: &HeaderMap, bytes: std::result::Result<Bytes, BytesRejection>) -> Result<Bytes> {
+    is_json(headers)?;
     bytes.map_err(|refused| {
         let message = format!("{}; see BODY_SIZE_LIMIT", refused.body_text());
         Error::new(Kind::PayloadTooLarge, "payload-too-large", message)

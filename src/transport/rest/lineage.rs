@@ -7,7 +7,7 @@
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
@@ -16,7 +16,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use tower_http::decompression::RequestDecompressionLayer;
 
-use super::error;
+use super::{body, error};
 use crate::domain::Fault;
 use crate::error::{Error, Kind, Result};
 use crate::flows::lineage::{Outcome, record};
@@ -61,16 +61,10 @@ async fn either(State(served): State<Served>, headers: HeaderMap, body: Body) ->
 }
 
 /// The body of a request of somebody who may send events. What is not UTF-8 is no JSON, and is kept as far as it can be read.
-fn read(served: &Served, headers: &HeaderMap, body: Body) -> Result<String> {
+fn read(served: &Served, headers: &HeaderMap, given: Body) -> Result<String> {
     caller::may_ingest(served, headers)?;
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    // A page of another site cannot send this type unasked.
-    if !essence.eq_ignore_ascii_case("application/json") {
-        let message = "events are JSON, and `Content-Type` must say `application/json`";
-        return Err(Error::new(Kind::UnsupportedMediaType, "unsupported-media-type", message));
-    }
-    let bytes = body.map_err(|refused| match refused.status() {
+    body::is_json(headers)?;
+    let bytes = given.map_err(|refused| match refused.status() {
         StatusCode::PAYLOAD_TOO_LARGE => {
             let message = format!("{}; see INGEST_BODY_LIMIT", refused.body_text());
             Error::new(Kind::PayloadTooLarge, "payload-too-large", message)
@@ -82,25 +76,11 @@ fn read(served: &Served, headers: &HeaderMap, body: Body) -> Result<String> {
 
 async fn single(served: &Served, text: &str) -> Response {
     match record(&served.app, &[text]).await.map(|outcomes| outcomes.into_iter().next()) {
-        Ok(Some(Outcome::Refused(faults))) => refused(&faults),
+        // 400 for what is no JSON, 422 for JSON that is no event.
+        Ok(Some(Outcome::Refused(kind, faults))) => error::answer(&Fault::refusal(kind, "invalid-event", &faults)),
         Ok(_) => (StatusCode::CREATED, Json(json!({"status": "success"}))).into_response(),
         Err(error) => error::answer(&error),
     }
-}
-
-/// 400 for what is no JSON, 422 for JSON that is no event; with the place of the first fault, and all of them as text.
-fn refused(faults: &[Fault]) -> Response {
-    let is_json = !faults.iter().any(|fault| fault.rule.starts_with("must be JSON"));
-    let kind = if is_json { Kind::Unprocessable } else { Kind::Invalid };
-    let pointer = faults.first().map(|fault| fault.pointer.clone()).unwrap_or_default();
-    error::answer(&Error::new(kind, "invalid-event", reason(faults)).hint(pointer))
-}
-
-/// Most faults of an event that are told.
-const MOST_TOLD: usize = 20;
-
-fn reason(faults: &[Fault]) -> String {
-    faults.iter().take(MOST_TOLD).map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 #[derive(Serialize)]
@@ -141,7 +121,7 @@ async fn batch(served: &Served, text: &str) -> Response {
         Err(error) => return error::answer(&error),
     };
     let failed = outcomes.iter().enumerate().filter_map(|(index, outcome)| match outcome {
-        Outcome::Refused(faults) => Some(Failed { index, reason: reason(faults), retriable: false }),
+        Outcome::Refused(_, faults) => Some(Failed { index, reason: Fault::told(faults), retriable: false }),
         Outcome::Kept | Outcome::Known => None,
     });
     let failed_events: Vec<Failed> = failed.collect();
