@@ -65,6 +65,16 @@ pub async fn connect(config: &Config, name: &str, min: u32, max: u32) -> Result<
     Ok(Database::connect(options(config, name, min, max)).await?)
 }
 
+/// How long [`close`] waits for connections that are in use.
+const CLOSE: Duration = Duration::from_secs(10);
+
+/// Closes a pool. A connection that does not come back (its network may be gone) must not keep the process from ending.
+pub async fn close(pool: &DatabaseConnection) {
+    if tokio::time::timeout(CLOSE, pool.get_postgres_connection_pool().close()).await.is_err() {
+        tracing::warn!("some database connections did not close");
+    }
+}
+
 fn options(config: &Config, name: &str, min: u32, max: u32) -> ConnectOptions {
     let timeout_ms = config.statement_timeout.as_millis().to_string();
     let mut options = ConnectOptions::new(&config.url);
@@ -276,9 +286,9 @@ impl Db {
         PoolStats { size: pool.size(), idle: pool.num_idle(), max: self.max }
     }
 
-    /// Closes all connections.
+    /// Closes all connections, as [`close`] does.
     pub async fn close(self) {
-        self.pool.get_postgres_connection_pool().close().await;
+        close(&self.pool).await;
     }
 
     /// Runs an upkeep statement (`vacuum`, `analyze`), which may take as long as it takes.

@@ -291,5 +291,5 @@ async fn run(feed: std::sync::Weak<Feed>, connection: DatabaseConnection, config
             }
         }
     }
-    connection.get_postgres_connection_pool().close().await;
+    db::close(&connection).await;
 }

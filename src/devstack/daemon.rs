@@ -17,6 +17,8 @@ use super::home::Home;
 const START: Duration = Duration::from_secs(60);
 /// How long a server may take to stop before it is killed.
 const STOP: Duration = Duration::from_secs(20);
+/// How long it may take to say whether it is ready.
+const ANSWER: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(10);
 
 /// A child that is asked to stop when this is dropped.
@@ -50,7 +52,8 @@ impl Daemon {
     /// Waits until `ready` says so. Fails with the end of the log when the server ends, or takes too long.
     pub(super) async fn until(&mut self, ready: impl AsyncFn() -> bool) -> Result<(), Error> {
         let deadline = Instant::now() + START;
-        while !ready().await {
+        // One that accepts and says nothing is asked again: it must not be waited for without end.
+        while !timeout(ANSWER, ready()).await.unwrap_or(false) {
             if let Ok(Some(status)) = self.child.try_wait() {
                 return Err(self.failed(format!("ended at once: {status}")));
             }

@@ -123,7 +123,7 @@ impl TestApp {
     }
 
     pub(crate) async fn stop(self) {
-        self.outsider.get_postgres_connection_pool().close().await;
+        db::close(&self.outsider).await;
         self.server.stop().await;
     }
 
@@ -200,7 +200,7 @@ impl TestApp {
 pub(crate) async fn rows_of(url: &str, sql: &str) -> Vec<String> {
     let session = session(url).await;
     let rows = rows(&session, sql).await;
-    session.get_postgres_connection_pool().close().await;
+    db::close(&session).await;
     rows
 }
 

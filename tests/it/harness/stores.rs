@@ -24,7 +24,7 @@ impl Database {
         let template = template(&connection, &admin).await;
         let name = format!("overlay_it_{}", uuid::Uuid::new_v4().simple());
         execute(&connection, &format!("create database {name} template {template}")).await;
-        connection.close().await.expect("close");
+        db::close(&connection).await;
         Self { url: with_database_name(&admin, &name), name, admin }
     }
 
@@ -36,7 +36,7 @@ impl Database {
     pub(crate) async fn remove(&self) {
         let connection = connect(&self.admin).await;
         execute(&connection, &format!("drop database {} with (force)", self.name)).await;
-        connection.close().await.expect("close");
+        db::close(&connection).await;
     }
 }
 
