@@ -18,6 +18,7 @@ pub mod lineage_datasets;
 pub mod lineage_dead_letters;
 pub mod lineage_edges;
 pub mod lineage_event_audit;
+pub mod lineage_io;
 pub mod lineage_jobs;
 pub mod lineage_runs;
 pub mod policies;

@@ -20,7 +20,7 @@ use crate::step::{Step, sql};
 pub struct Migrator;
 
 impl Migrator {
-    fn steps() -> [Step; 11] {
+    fn steps() -> [Step; 12] {
         [
             sql!("m0001_extensions_and_feed"),
             sql!("m0002_market"),
@@ -38,6 +38,11 @@ impl Migrator {
                 include_str!("../sql/m0011_lineage_nodes.down.sql").to_owned()
                     + &triggers::attach("lineage_edges")
                     + &triggers::replace(&triggers::lineage_before()),
+            ),
+            Step::new(
+                "m0012_lineage_io",
+                include_str!("../sql/m0012_lineage_io.up.sql").to_owned() + &triggers::install(triggers::LINEAGE_IO),
+                triggers::remove(triggers::LINEAGE_IO) + include_str!("../sql/m0012_lineage_io.down.sql"),
             ),
         ]
     }

@@ -69,10 +69,13 @@ pub(crate) const LINEAGE: &[Covered] = &[
     ),
 ];
 
+/// What jobs read and write.
+pub(crate) const LINEAGE_IO: &[Covered] = &[on("lineage_io", &["lineage_io:{job_key}", "lineage_io:{dataset_key}"])];
+
 /// The tables whose changes are in the feed, each with its latest tags.
 pub fn covered() -> impl Iterator<Item = &'static Covered> {
     let is_replaced = |first: &&Covered| LINEAGE.iter().any(|later| later.table == first.table);
-    FIRST.iter().filter(move |first| !is_replaced(first)).chain(LINEAGE)
+    FIRST.iter().filter(move |first| !is_replaced(first)).chain(LINEAGE).chain(LINEAGE_IO)
 }
 
 /// Tables without triggers, by design: the feed itself, and bookkeeping that no cached value depends on.

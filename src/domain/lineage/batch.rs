@@ -107,6 +107,17 @@ pub struct Edge {
     pub job: Named,
 }
 
+/// A dataset that a job reads or writes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Touch {
+    /// Who.
+    pub job: Named,
+    /// What.
+    pub dataset: Named,
+    /// Whether it is written.
+    pub is_output: bool,
+}
+
 /// What several events say. Those of them that say it again are left out.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Batch {
@@ -118,6 +129,8 @@ pub struct Batch {
     pub runs: BTreeMap<(String, Named), RunFacts>,
     /// What jobs do whenever they run.
     pub edges: BTreeSet<Edge>,
+    /// What jobs read and write.
+    pub io: BTreeSet<Touch>,
 }
 
 impl Batch {
@@ -133,6 +146,10 @@ impl Batch {
                 }
                 let names = |all: &[Described]| -> BTreeSet<Named> { all.iter().map(|d| d.named.clone()).collect() };
                 let (inputs, outputs) = (names(inputs), names(outputs));
+                for (datasets, is_output) in [(&inputs, false), (&outputs, true)] {
+                    let touch = |dataset: &Named| Touch { job: job.named.clone(), dataset: dataset.clone(), is_output };
+                    self.io.extend(datasets.iter().map(touch));
+                }
                 match run {
                     Some(run) => {
                         let key = (run.run_id.clone(), job.named.clone());

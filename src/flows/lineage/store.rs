@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::Letter;
 use crate::db::Tx;
-use crate::domain::lineage::batch::{Batch, Edge, Facts, RunFacts};
+use crate::domain::lineage::batch::{Batch, Facts, RunFacts};
 use crate::domain::lineage::event::{About, Event, Named};
 use crate::error::{Error, Result};
 
@@ -66,6 +66,12 @@ const TELL: &str = concat!(
             facet_versions = public.lineage_versions(t.facet_versions, excluded.facet_versions), \
             latest_event_at = greatest(t.latest_event_at, excluded.latest_event_at), updated_at = now() \
         returning job_namespace, job_name, inputs, outputs \
+    ), io as ( \
+        insert into public.lineage_io (job_namespace, job_name, dataset_namespace, dataset_name, is_output) \
+        select i -> 'job' ->> 'namespace', i -> 'job' ->> 'name', i -> 'dataset' ->> 'namespace', i -> 'dataset' ->> 'name', \
+            (i ->> 'is_output')::boolean from jsonb_array_elements($5) as i \
+        order by 1, 2, 3, 4, 5 \
+        on conflict (job_key, dataset_key, is_output) do nothing \
     ) \
     insert into public.lineage_edges (from_namespace, from_name, to_namespace, to_name, job_namespace, job_name) \
     select i ->> 'namespace', i ->> 'name', o ->> 'namespace', o ->> 'name', job_namespace, job_name \
@@ -104,11 +110,17 @@ pub(super) async fn audit(tx: &Tx, events: impl Iterator<Item = &Event>) -> Resu
 
 /// Joins what a batch says with what is there.
 pub(super) async fn tell(tx: &Tx, batch: &Batch) -> Result<()> {
-    let Batch { jobs, datasets, runs, edges } = batch;
+    let Batch { jobs, datasets, runs, edges, io } = batch;
     if jobs.is_empty() && datasets.is_empty() {
         return Ok(());
     }
-    let values = vec![facts(jobs)?.into(), facts(datasets)?.into(), run_facts(runs)?.into(), listed(edges)?.into()];
+    let values = vec![
+        facts(jobs)?.into(),
+        facts(datasets)?.into(),
+        run_facts(runs)?.into(),
+        listed(edges)?.into(),
+        listed(io)?.into(),
+    ];
     tx.execute("lineage.tell", TELL, values).await?;
     Ok(())
 }
@@ -144,6 +156,6 @@ fn run_facts(all: &BTreeMap<(String, Named), RunFacts>) -> Result<Value> {
     all.iter().map(row).collect()
 }
 
-fn listed(edges: &BTreeSet<Edge>) -> Result<Value> {
-    serde_json::to_value(edges).map_err(Error::internal)
+fn listed(all: &impl serde::Serialize) -> Result<Value> {
+    serde_json::to_value(all).map_err(Error::internal)
 }

@@ -12,7 +12,7 @@ use crate::harness::{TestApp, with};
 /// All that is kept, but for when it was.
 async fn export(app: &TestApp) -> Vec<String> {
     let mut out = Vec::new();
-    for table in ["jobs", "datasets", "runs", "edges", "event_audit"] {
+    for table in ["jobs", "datasets", "runs", "edges", "io", "event_audit"] {
         let sql = format!(
             "select '{table} ' || (to_jsonb(t) - 'created_at' - 'updated_at')::text from lineage_{table} t order by 1"
         );

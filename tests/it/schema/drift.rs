@@ -66,6 +66,7 @@ fn entities() -> BTreeMap<String, Table> {
         lineage_dead_letters,
         lineage_edges,
         lineage_event_audit,
+        lineage_io,
         lineage_jobs,
         lineage_runs,
         policies,

@@ -204,5 +204,16 @@ const MAKERS: &[Maker] = &[
             "from_namespace = t.from_namespace || 'x', to_namespace = t.to_namespace || 'x'",
         )
     },
+    Maker {
+        by: "job_namespace",
+        ..rows(
+            "lineage_io",
+            &[],
+            "job_namespace, job_name, dataset_namespace, dataset_name, is_output",
+            "'j' || n, 'a', 'd' || n, 'b', false",
+            "job_key, dataset_key, is_output",
+            "job_namespace = t.job_namespace || 'x', dataset_namespace = t.dataset_namespace || 'x'",
+        )
+    },
     rows("lineage_dead_letters", &[], "id, payload, errors", "n, 'p', '[]'::jsonb", "id", "attempts = t.attempts + 1"),
 ];
