@@ -12,6 +12,7 @@ use crate::coherence::{Feed, Token};
 use crate::db::{Db, Tx};
 use crate::domain::advisories::AdvisoryRoom;
 use crate::domain::assets::{self, Assets};
+use crate::domain::lineage::graph::Lineage;
 use crate::domain::lineage::intake::Intake;
 use crate::domain::policies::{self, Policies};
 use crate::domain::prices::Prices;
@@ -53,6 +54,8 @@ pub struct Rooms {
     pub spv: Spv,
     /// Who asks.
     pub sessions: Sessions,
+    /// What lineage events tell.
+    pub lineage: Lineage,
     /// Where lineage events wait to be kept.
     pub intake: Intake,
     /// The cache as bundles use it.
@@ -76,6 +79,8 @@ pub struct Rooms {
 pub struct Terms {
     /// Deepest ancestry that is walked.
     pub bundle_max_depth: u32,
+    /// Deepest graph of lineage events.
+    pub lineage_max_depth: u32,
     /// Whether bundles are kept in Redis.
     pub use_redis_bundles: bool,
     /// Confirmations a proof needs.
@@ -120,6 +125,7 @@ impl App {
             prices: Prices::new(db.clone(), cache.clone(), terms.price_default_sats),
             advisories: AdvisoryRoom::new(db.clone(), cache.clone()),
             spv: Spv::new(db.clone(), cache.clone()),
+            lineage: Lineage::new(db.clone(), cache.clone(), terms.lineage_max_depth),
             intake: Intake::default(),
             bundles: if terms.use_redis_bundles { cache.clone() } else { cache.unshared() },
             terms,

@@ -30,11 +30,13 @@ pub enum Kind {
     Advisory,
     /// A page of what policies decided.
     PolicyRun,
+    /// What lineage events tell: a graph, a node, a run.
+    Lineage,
 }
 
 impl Kind {
     /// How many there are.
-    pub(super) const ALL: usize = Self::PolicyRun as usize + 1;
+    pub(super) const ALL: usize = Self::Lineage as usize + 1;
 
     /// The label in metrics.
     pub fn label(self) -> &'static str {
@@ -51,6 +53,7 @@ impl Kind {
             Self::Bundle => "bundle",
             Self::Advisory => "advisory",
             Self::PolicyRun => "policy_run",
+            Self::Lineage => "lineage",
         }
     }
 
@@ -66,6 +69,7 @@ impl Kind {
             Self::Proof | Self::Bundle => "bundles",
             // A receipt moves like a price does: on its own clock of minutes.
             Self::Price | Self::Receipt => "prices",
+            Self::Lineage => "lineage",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! OpenLineage: what clients send is kept once, and the graph is the same however it came.
 
 mod converge;
+mod graph;
 mod ingest;
 mod killed;
 

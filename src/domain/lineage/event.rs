@@ -14,10 +14,10 @@ use crate::domain::hex::encode_hex;
 use crate::domain::{Fault, has_nul};
 
 /// Longest namespace, bytes.
-const MAX_NAMESPACE: usize = 512;
+pub(super) const MAX_NAMESPACE: usize = 512;
 
 /// Longest name, bytes.
-const MAX_NAME: usize = 2_048;
+pub(super) const MAX_NAME: usize = 2_048;
 
 /// Longest run identifier, bytes.
 const MAX_RUN: usize = 200;
@@ -69,7 +69,7 @@ impl State {
 }
 
 /// A job or a dataset.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Named {
     /// 1…512 bytes.
     pub namespace: String,

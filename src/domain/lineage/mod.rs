@@ -6,7 +6,12 @@
 //! - [`event`] reads one
 //! - [`batch`] gathers what several say of the same things
 //! - [`intake`] is where they wait to be kept
+//! - [`node`] is what names a job or a dataset, [`walk`] goes from one to the next, [`graph`] is what is found
 
 pub mod batch;
 pub mod event;
+pub mod graph;
 pub mod intake;
+pub mod node;
+mod store;
+pub mod walk;

@@ -10,6 +10,7 @@ pub(super) mod lineage;
 pub(super) mod listings;
 pub(super) mod metrics;
 pub(super) mod openapi;
+pub(super) mod openlineage;
 pub(super) mod payments;
 pub(super) mod policies;
 pub(super) mod prices;

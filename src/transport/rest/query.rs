@@ -6,8 +6,11 @@ use overlay_entity::ids::VersionId;
 
 use crate::error::{Error, Result};
 
-/// Longest value, characters; a cursor checks its own length.
+/// Longest value, characters.
 const MAX_VALUE: usize = 500;
+
+/// Parameters whose readers check their length themselves.
+const LONG: [&str; 3] = ["cursor", "node", "nodeId"];
 
 /// What was given of `names`, by name. A parameter that is there but empty counts as not given: it is a form field that was
 /// left empty.
@@ -22,7 +25,7 @@ pub(super) fn read(query: &str, names: &[&'static str]) -> Result<BTreeMap<&'sta
             let known = names.join(", ");
             return Err(Error::invalid(format!("unknown parameter `{name}`; known are {known}")).hint(name));
         };
-        if value.contains('\0') || value.chars().count() > MAX_VALUE && *known != "cursor" {
+        if value.contains('\0') || value.chars().count() > MAX_VALUE && !LONG.contains(known) {
             let message = format!("`{known}` must be at most {MAX_VALUE} characters, without NUL");
             return Err(Error::invalid(message).hint(*known));
         }

@@ -22,7 +22,7 @@ async fn export(app: &TestApp) -> Vec<String> {
 }
 
 /// Events of a few jobs, runs and datasets, with facets that change and go, told by several clients of one clock.
-fn events(random: &mut Random, count: usize) -> Vec<String> {
+pub(super) fn events(random: &mut Random, count: usize) -> Vec<String> {
     let states = ["START", "RUNNING", "COMPLETE", "ABORT", "FAIL", "OTHER"];
     let facets = |random: &mut Random| {
         let mut facets = json!({});
@@ -39,7 +39,7 @@ fn events(random: &mut Random, count: usize) -> Vec<String> {
         let count = random.below(4);
         let one = |random: &mut Random| {
             let name = format!("d{}", random.below(9));
-            json!({"namespace": format!("ns{}", random.below(2)), "name": name, "facets": facets(random)})
+            json!({"namespace": random.pick(&["ns0", "s3://bucket:9000/raw"]), "name": name, "facets": facets(random)})
         };
         (0..count).map(|_| one(random)).collect::<Value>()
     };
@@ -74,7 +74,7 @@ async fn in_order(app: &TestApp, events: &[String]) -> Vec<bool> {
 }
 
 /// Sends all events three times, in any order, from eight clients, some alone and some in batches.
-async fn at_random(app: &TestApp, events: &[String], random: &mut Random) {
+pub(super) async fn at_random(app: &TestApp, events: &[String], random: &mut Random) {
     let mut all: Vec<String> = [events, events, events].concat();
     for at in (1..all.len()).rev() {
         all.swap(at, random.below(at + 1));

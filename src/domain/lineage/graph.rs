@@ -1,0 +1,220 @@
+//! The graph around a dataset: what it is made of, and what is made of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::batch::Edge;
+use super::event::Named;
+use super::node::{Kind, NodeId};
+use super::store;
+use super::walk::{Budget, Found, Walk};
+use crate::cache::{self, Cache, Cached, Key, Loaded, Params};
+use crate::coherence::Tag;
+use crate::db::Db;
+use crate::domain::caller::Caller;
+use crate::error::{Error, Result};
+
+/// How much of a graph is shown each way.
+pub const BUDGET: Budget = Budget { nodes: 2_000, edges: 10_000, bytes: 4 << 20 };
+
+/// Steps when nothing is said.
+const DEFAULT_DEPTH: u32 = 5;
+
+/// Which way edges are followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// To what a dataset is made of.
+    Up,
+    /// To what is made of it.
+    Down,
+    /// Both, each by itself: what a dataset's origins are also used for is not shown.
+    Both,
+}
+
+impl Direction {
+    /// As clients spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Both => "both",
+        }
+    }
+}
+
+/// A dataset of a graph.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// Which.
+    pub named: Named,
+    /// Steps from the dataset that was asked for, on the shortest way.
+    pub depth: u32,
+}
+
+/// A step of a graph, by places in its lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Place of the dataset that is read.
+    pub from: u32,
+    /// Place of the dataset that is written.
+    pub to: u32,
+    /// Place of the job that does it.
+    pub job: u32,
+}
+
+/// Datasets around one, and what made them of each other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Graph {
+    /// The dataset that was asked for first, then by depth and name.
+    pub nodes: Vec<Node>,
+    /// The jobs, by name.
+    pub jobs: Vec<Named>,
+    /// The edges, by names.
+    pub edges: Vec<Step>,
+    /// Places of the nodes that have edges which were not followed, because of a bound or of the depth.
+    pub frontier: Vec<u32>,
+    /// Whether a bound left something out that the depth would show.
+    pub is_truncated: bool,
+}
+
+impl Cached for Graph {
+    const KIND: cache::Kind = cache::Kind::Lineage;
+
+    fn size(&self) -> usize {
+        let named = |named: &Named| 60 + named.bytes();
+        self.nodes.iter().map(|node| 20 + named(&node.named)).sum::<usize>()
+            + self.jobs.iter().map(named).sum::<usize>()
+            + 40 * self.edges.len()
+            + 8 * self.frontier.len()
+    }
+}
+
+impl Graph {
+    /// The dataset that was asked for.
+    ///
+    /// # Panics
+    /// Never: a graph has it.
+    pub fn start(&self) -> &Named {
+        &self.nodes[0].named
+    }
+
+    fn of(start: &Named, found: Vec<Found<Named, Edge>>) -> Self {
+        let is_truncated = found.iter().any(|found| found.is_truncated);
+        let (mut depths, mut edges, mut cut) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        for found in found {
+            for (named, depth) in found.depths {
+                let known = depths.entry(named).or_insert(depth);
+                *known = depth.min(*known);
+            }
+            edges.extend(found.edges);
+            cut.extend(found.frontier);
+        }
+        let mut nodes: Vec<Node> = depths.into_iter().map(|(named, depth)| Node { named, depth }).collect();
+        nodes.sort_by(|a, b| (a.depth, &a.named).cmp(&(b.depth, &b.named)));
+        debug_assert!(nodes.first().is_some_and(|node| node.named == *start));
+        let jobs: BTreeSet<Named> = edges.iter().map(|edge| edge.job.clone()).collect();
+        let jobs: Vec<Named> = jobs.into_iter().collect();
+        let places: BTreeMap<&Named, u32> = (0..).zip(&nodes).map(|(at, node)| (&node.named, at)).collect();
+        // Sorted, without repetition: what is looked for is found.
+        let job = |named: &Named| jobs.binary_search(named).unwrap_or_default() as u32;
+        let step = |edge: &Edge| Step { from: places[&edge.from], to: places[&edge.to], job: job(&edge.job) };
+        let edges = edges.iter().map(step).collect();
+        let frontier: BTreeSet<u32> = cut.iter().filter_map(|named| places.get(named).copied()).collect();
+        Self { edges, frontier: frontier.into_iter().collect(), nodes, jobs, is_truncated }
+    }
+}
+
+/// The room. Cheap to clone.
+#[derive(Clone)]
+pub struct Lineage {
+    db: Db,
+    cache: Cache,
+    max_depth: u32,
+}
+
+impl Lineage {
+    /// A room over the database and the cache, whose graphs are at most this deep.
+    pub fn new(db: Db, cache: Cache, max_depth: u32) -> Self {
+        Self { db, cache, max_depth }
+    }
+
+    /// The depth that is asked for, checked.
+    ///
+    /// # Errors
+    /// `bad-request` when it is above `OL_QUERY_MAX_DEPTH`.
+    pub fn depth(&self, asked: Option<u32>) -> Result<u32> {
+        let most = self.max_depth;
+        let depth = asked.unwrap_or(DEFAULT_DEPTH.min(most));
+        if depth > most {
+            return Err(Error::invalid(format!("`depth` must be a whole number, 0 to {most}")).hint("depth"));
+        }
+        Ok(depth)
+    }
+
+    /// The graph around a dataset (`dataset:<namespace>:<name>`) to a depth that [`Self::depth`] has checked; `None` when no event
+    /// names it. A statement for each level, and two.
+    ///
+    /// # Errors
+    /// `bad-request` naming `node`; `unavailable` or `timeout` when the database does not answer.
+    pub async fn graph(&self, caller: &Caller, node: &str, depth: u32, way: Direction) -> Result<Option<Arc<Graph>>> {
+        let id = NodeId::read(node, "node")?;
+        if id.kind != Kind::Dataset {
+            return Err(Error::invalid("`node` must be a dataset: `dataset:<namespace>:<name>`").hint("node"));
+        }
+        let named = Params::default().with("node", node).canonical();
+        let named = named.strip_prefix("node=").unwrap_or(&named);
+        let key = Key::new(format!("ol:cache:lineage:{named}|{depth}|{}|simple", way.as_str()))
+            .built_under(format!("ol:cache:lineage:lock:{named}"));
+        let db = self.db.clone();
+        let load = move || {
+            let (db, id) = (db.clone(), id.clone());
+            async move { read(&db, &id.meanings, depth, way).await }
+        };
+        self.cache.get(caller.ledger(), key, load).await
+    }
+}
+
+/// What a graph depends on of a node: its edges.
+fn edges_of(named: &Named) -> Tag {
+    Tag::new(format!("lineage_edges:{}", named.key()))
+}
+
+fn existence_of(named: &Named) -> [Tag; 2] {
+    [Tag::new(format!("lineage_dataset:{}", named.key())), edges_of(named)]
+}
+
+async fn read(db: &Db, meanings: &[Named], depth: u32, way: Direction) -> Result<Loaded<Graph>> {
+    let Some(at) = store::first_known(db, meanings).await? else {
+        return Ok(Loaded { value: None, tags: meanings.iter().flat_map(existence_of).collect() });
+    };
+    let start = &meanings[at];
+    let found = match way {
+        Direction::Up => vec![walk(db, start, depth, true).await?],
+        Direction::Down => vec![walk(db, start, depth, false).await?],
+        Direction::Both => {
+            let (up, down) = tokio::try_join!(walk(db, start, depth, true), walk(db, start, depth, false))?;
+            vec![up, down]
+        }
+    };
+    let graph = Graph::of(start, found);
+    // A longer namespace may come, and this one is there as long as it has edges, or else its row.
+    let mut tags: Vec<Tag> = meanings[..at].iter().flat_map(existence_of).collect();
+    if graph.edges.is_empty() {
+        tags.extend(existence_of(start));
+    }
+    tags.extend(graph.nodes.iter().map(|node| edges_of(&node.named)));
+    Ok(Loaded { value: Some(graph), tags })
+}
+
+/// Each level as it is when it is read: edges come, and do not go, so nothing is shown that never was.
+async fn walk(db: &Db, start: &Named, depth: u32, is_up: bool) -> Result<Found<Named, Edge>> {
+    let mut walk = Walk::from([start.clone()], BUDGET);
+    while walk.depth() < depth && !walk.level().is_empty() && !walk.is_truncated() {
+        let (steps, unseen) = store::steps(db, walk.level(), is_up).await?;
+        walk.take(steps, unseen);
+    }
+    let beyond = if walk.level().is_empty() { Vec::new() } else { store::going_on(db, walk.level(), is_up).await? };
+    Ok(walk.end(beyond))
+}

@@ -1,0 +1,247 @@
+//! The graph that events make, against one that is made of the same events in a few naive lines.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use super::converge::{at_random, events};
+use super::{event, open, sending};
+use crate::harness::makers::Random;
+use crate::harness::{TestApp, refused, with};
+
+/// `(from, to, job)`, by node identifiers.
+type Edge = (String, String, String);
+
+fn id(kind: &str, named: &Value) -> String {
+    let text = |name: &str| named[name].as_str().expect("a text").to_owned();
+    format!("{kind}:{}:{}", text("namespace"), text("name"))
+}
+
+/// All datasets and edges that the events tell of.
+fn told(events: &[String]) -> (BTreeSet<String>, BTreeSet<Edge>) {
+    let (mut datasets, mut edges) = (BTreeSet::new(), BTreeSet::new());
+    let mut runs: BTreeMap<String, [BTreeSet<String>; 2]> = BTreeMap::new();
+    for (at, event) in events.iter().enumerate() {
+        let event: Value = serde_json::from_str(event).expect("JSON");
+        if event["dataset"].is_object() {
+            datasets.insert(id("dataset", &event["dataset"]));
+            continue;
+        }
+        let job = id("job", &event["job"]);
+        // What has no run is a job of its own each time.
+        let run = event["run"]["runId"].as_str().map_or_else(|| at.to_string(), |run| format!("run {run}"));
+        let both = runs.entry(format!("{run}\n{job}")).or_default();
+        for (side, name) in both.iter_mut().zip(["inputs", "outputs"]) {
+            side.extend(event[name].as_array().into_iter().flatten().map(|named| id("dataset", named)));
+            datasets.extend(side.iter().cloned());
+        }
+    }
+    for (run, [inputs, outputs]) in &runs {
+        let job = run.split_once('\n').expect("two lines").1;
+        for from in inputs {
+            let to = outputs.iter().filter(|to| *to != from);
+            edges.extend(to.map(|to| (from.clone(), to.clone(), job.to_owned())));
+        }
+    }
+    (datasets, edges)
+}
+
+/// What a graph shows: nodes with depths, edges, frontier.
+type Shown = (BTreeMap<String, u64>, BTreeSet<Edge>, BTreeSet<String>);
+
+fn walked(edges: &BTreeSet<Edge>, start: &str, depth: u64, is_up: bool) -> Shown {
+    let mut shown: Shown = ([(start.to_owned(), 0)].into(), BTreeSet::new(), BTreeSet::new());
+    let near = |edge: &Edge| if is_up { edge.1.clone() } else { edge.0.clone() };
+    let far = |edge: &Edge| if is_up { edge.0.clone() } else { edge.1.clone() };
+    for level in 0..depth {
+        for edge in edges.iter().filter(|edge| shown.0.get(&near(edge)) == Some(&level)).cloned().collect::<Vec<_>>() {
+            shown.0.entry(far(&edge)).or_insert(level + 1);
+            shown.1.insert(edge);
+        }
+    }
+    shown.2 = edges.iter().map(near).filter(|near| shown.0.get(near) == Some(&depth)).collect();
+    shown
+}
+
+fn wanted(edges: &BTreeSet<Edge>, start: &str, depth: u64, way: &str) -> Shown {
+    let ways = [("up", true), ("down", false)].into_iter().filter(|(name, _)| way == "both" || way == *name);
+    let mut all = Shown::default();
+    for (nodes, edges, frontier) in ways.map(|(_, is_up)| walked(edges, start, depth, is_up)) {
+        for (node, depth) in nodes {
+            let known = all.0.entry(node).or_insert(depth);
+            *known = depth.min(*known);
+        }
+        all.1.extend(edges);
+        all.2.extend(frontier);
+    }
+    all
+}
+
+fn asking(app: &TestApp, parameters: &[(&str, &str)]) -> reqwest::RequestBuilder {
+    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+    app.get(&format!("/openlineage/lineage?{query}"))
+}
+
+async fn asked(app: &TestApp, parameters: &[(&str, &str)]) -> Value {
+    let answer = asking(app, parameters).send().await.expect("answer");
+    assert_eq!(answer.status(), StatusCode::OK, "{parameters:?}");
+    answer.json().await.expect("JSON")
+}
+
+fn texts(list: &Value) -> BTreeSet<String> {
+    list.as_array().expect("a list").iter().map(|text| text.as_str().expect("a text").to_owned()).collect()
+}
+
+fn shown(graph: &Value) -> Shown {
+    let list = |name: &str| graph[name].as_array().expect("a list").clone();
+    let text = |value: &Value, name: &str| value[name].as_str().expect("a text").to_owned();
+    let nodes = list("nodes").iter().map(|n| (text(n, "id"), n["depth"].as_u64().expect("a number"))).collect();
+    let edges: BTreeSet<Edge> =
+        list("edges").iter().map(|e| (text(e, "from"), text(e, "to"), text(e, "job"))).collect();
+    assert_eq!(graph["stats"], json!({"nodes": list("nodes").len(), "edges": edges.len(), "truncated": false}));
+    (nodes, edges, texts(&graph["frontier"]))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_walk_finds_what_events_told() {
+    let mut random = Random::new();
+    let events = events(&mut random, 60);
+    let (datasets, edges) = told(&events);
+    with(open(), async |app| {
+        at_random(app, &events, &mut random).await;
+        for node in &datasets {
+            for (depth, way) in (0..7).flat_map(|depth| ["up", "down", "both"].map(|way| (depth, way))) {
+                let parameters = [("node", node.as_str()), ("depth", &depth.to_string()), ("direction", way)];
+                let graph = asked(app, &parameters).await;
+                assert_eq!(shown(&graph), wanted(&edges, node, depth, way), "{parameters:?}");
+                assert_eq!(graph["node"], json!(node));
+            }
+        }
+        // The same in another form.
+        let node = edges.iter().next().expect("an edge").0.as_str();
+        let (nodes, edges, frontier) = wanted(&edges, node, 1, "both");
+        let graph = asked(app, &[("node", node), ("depth", "1"), ("format", "cyto")]).await;
+        let data = |name: &str| {
+            graph["elements"][name].as_array().expect("a list").iter().map(|e| &e["data"]).collect::<Vec<_>>()
+        };
+        let text = |value: &Value, name: &str| value[name].as_str().expect("a text").to_owned();
+        let drawn: BTreeMap<String, bool> =
+            data("nodes").iter().map(|n| (text(n, "id"), n["frontier"] == json!(true))).collect();
+        assert_eq!(drawn, nodes.keys().map(|node| (node.clone(), frontier.contains(node))).collect());
+        let drawn: BTreeSet<Edge> =
+            data("edges").iter().map(|e| (text(e, "source"), text(e, "target"), text(e, "job"))).collect();
+        assert_eq!(drawn, edges);
+        let names: BTreeSet<String> = data("edges").iter().map(|e| text(e, "id")).collect();
+        assert_eq!(names.len(), edges.len());
+    })
+    .await;
+}
+
+async fn told_of(app: &TestApp, run: &str, inputs: &[&str], outputs: &[&str]) {
+    let event = event(run, "COMPLETE", 1, inputs, outputs);
+    let answer = sending(app, "/api/v1/lineage", event.to_string()).send().await.expect("answer");
+    assert_eq!(answer.status(), StatusCode::CREATED);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_ends_what_it_touches_and_nothing_else() {
+    with(open(), async |app| {
+        told_of(app, "1", &["a"], &["b"]).await;
+        told_of(app, "2", &["x"], &["y"]).await;
+        app.settled().await;
+        let a: &[(&str, &str)] = &[("node", "dataset:db:a"), ("direction", "down"), ("depth", "3")];
+        let x: &[(&str, &str)] = &[("node", "dataset:db:x"), ("direction", "down"), ("depth", "3")];
+        for parameters in [a, x] {
+            let (_, statements) = app.statements(asked(app, parameters)).await;
+            assert!((3..=5).contains(&statements), "{statements}");
+            assert_eq!(app.statements(asked(app, parameters)).await.1, 0);
+        }
+        // One more run of the same, and another dataset, are nothing to the graph.
+        told_of(app, "3", &["a"], &["b"]).await;
+        told_of(app, "4", &["p"], &["q"]).await;
+        app.settled().await;
+        assert_eq!(app.statements(asked(app, a)).await.1, 0);
+        told_of(app, "5", &["b"], &["c"]).await;
+        let (graph, statements) = app.statements(asked(app, a)).await;
+        assert_eq!((shown(&graph).0.len(), statements > 0), (3, true));
+        assert_eq!(app.statements(asked(app, x)).await.1, 0);
+        // Somebody who writes past us is heard too.
+        app.sql("delete from lineage_edges where to_name = 'c'").await;
+        let strong = asking(app, a).header("overlay-consistency", "strong").send().await.expect("answer");
+        assert_eq!(shown(&strong.json().await.expect("JSON")).0.len(), 2);
+    })
+    .await;
+}
+
+/// Of two datasets that one text may name, the one is meant whose namespace is longer, from when it is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dataset_that_comes_later_takes_its_name() {
+    with(open(), async |app| {
+        let event = |namespace: &str, name: &str| {
+            json!({"eventTime": "2026-01-02T03:04:05Z", "producer": "p", "dataset": {"namespace": namespace, "name": name}})
+        };
+        let tell = async |event: Value| {
+            let answer = sending(app, "/api/v1/lineage", event.to_string()).send().await.expect("answer");
+            assert_eq!(answer.status(), StatusCode::CREATED);
+        };
+        let parameters = [("node", "dataset:a:b:c")];
+        let (_, hint) = refused(asking(app, &parameters).send().await.expect("answer"), StatusCode::NOT_FOUND).await;
+        assert_eq!(hint.as_deref(), Some("node"));
+        tell(event("a", "b:c")).await;
+        assert_eq!(asked(app, &parameters).await["nodes"][0]["namespace"], "a");
+        tell(event("a:b", "c")).await;
+        assert_eq!(asked(app, &parameters).await["nodes"][0]["namespace"], "a:b");
+    })
+    .await;
+}
+
+/// A node with very many neighbours is cut by the bounds, and says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_neighbourhood_is_cut() {
+    with(open(), async |app| {
+        app.sql(
+            "insert into lineage_edges (from_namespace, from_name, to_namespace, to_name, job_namespace, job_name) \
+            select 'db', 'hub', 'db', 'leaf-' || n, 'jobs', 'load' from generate_series(1, 50000) as n \
+            union all select 'db', 'origin', 'db', 'hub', 'jobs', 'load' \
+            union all select 'db', 'leaf-' || n, 'db', 'end', 'jobs', 'load' from generate_series(1, 50000) as n",
+        )
+        .await;
+        app.sql("analyze lineage_edges").await;
+        let (graph, statements) =
+            app.statements(asked(app, &[("node", "dataset:db:origin"), ("direction", "down"), ("depth", "9")])).await;
+        assert_eq!(graph["stats"], json!({"nodes": 2_000, "edges": 1_999, "truncated": true}));
+        let frontier = texts(&graph["frontier"]);
+        assert!(frontier.contains("dataset:db:hub") && frontier.len() == 1_999, "{}", frontier.len());
+        assert!(statements <= 5, "{statements}");
+        // A node with more edges than are read at once, from the other side.
+        let graph = asked(app, &[("node", "dataset:db:end"), ("direction", "up"), ("depth", "1")]).await;
+        assert_eq!(graph["stats"], json!({"nodes": 2_000, "edges": 1_999, "truncated": true}));
+        // The same each time.
+        let once_more = asking(app, &[("node", "dataset:db:end"), ("direction", "up"), ("depth", "1")]);
+        let once_more: Value = once_more.send().await.expect("answer").json().await.expect("JSON");
+        assert_eq!(once_more, graph);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_question_is_refused_by_name() {
+    with(open(), async |app| {
+        told_of(app, "1", &["a"], &["b"]).await;
+        for (parameters, hint) in [
+            (&[][..], "node"),
+            (&[("node", "a")], "node"),
+            (&[("node", "job:jobs:load")], "node"),
+            (&[("node", "dataset:db:a"), ("depth", "11")], "depth"),
+            (&[("node", "dataset:db:a"), ("depth", "-1")], "depth"),
+            (&[("node", "dataset:db:a"), ("direction", "left")], "direction"),
+            (&[("node", "dataset:db:a"), ("format", "dot")], "format"),
+            (&[("node", "dataset:db:a"), ("nodes", "1")], "nodes"),
+        ] {
+            let answer = asking(app, parameters).send().await.expect("answer");
+            assert_eq!(refused(answer, StatusCode::BAD_REQUEST).await.1.as_deref(), Some(hint), "{parameters:?}");
+        }
+    })
+    .await;
+}
