@@ -106,6 +106,7 @@ fn router(served: Served) -> Router {
         .merge(rest::prices::routes())
         .merge(rest::payments::routes())
         .merge(rest::openlineage::routes())
+        .merge(rest::marquez::routes())
         .merge(graphql::routes())
         .layer(middleware::from_fn_with_state(served.clone(), caller::attach));
     let layers = ServiceBuilder::new()

@@ -1,5 +1,6 @@
 //! OpenLineage: what clients send is kept once, and the graph is the same however it came.
 
+mod catalogue;
 mod converge;
 mod graph;
 mod ingest;

@@ -20,7 +20,7 @@ pub(super) const MAX_NAMESPACE: usize = 512;
 pub(super) const MAX_NAME: usize = 2_048;
 
 /// Longest run identifier, bytes.
-const MAX_RUN: usize = 200;
+pub(super) const MAX_RUN: usize = 200;
 
 /// Most datasets that an event reads, and that it writes.
 const MAX_DATASETS: usize = 1_000;

@@ -129,9 +129,9 @@ impl Graph {
 /// The room. Cheap to clone.
 #[derive(Clone)]
 pub struct Lineage {
-    db: Db,
-    cache: Cache,
-    max_depth: u32,
+    pub(super) db: Db,
+    pub(super) cache: Cache,
+    pub(super) max_depth: u32,
 }
 
 impl Lineage {
@@ -163,10 +163,7 @@ impl Lineage {
         if id.kind != Kind::Dataset {
             return Err(Error::invalid("`node` must be a dataset: `dataset:<namespace>:<name>`").hint("node"));
         }
-        let named = Params::default().with("node", node).canonical();
-        let named = named.strip_prefix("node=").unwrap_or(&named);
-        let key = Key::new(format!("ol:cache:lineage:{named}|{depth}|{}|simple", way.as_str()))
-            .built_under(format!("ol:cache:lineage:lock:{named}"));
+        let key = key(node, depth, way.as_str(), "simple");
         let db = self.db.clone();
         let load = move || {
             let (db, id) = (db.clone(), id.clone());
@@ -174,6 +171,14 @@ impl Lineage {
         };
         self.cache.get(caller.ledger(), key, load).await
     }
+}
+
+/// The key of what is drawn around a node: `ol:cache:lineage:<node>|<depth>|<direction>|<format>`.
+pub(super) fn key<V: Cached>(node: &str, depth: u32, way: &str, format: &str) -> Key<V> {
+    let named = Params::default().with("node", node).canonical();
+    let named = named.strip_prefix("node=").unwrap_or(&named);
+    Key::new(format!("ol:cache:lineage:{named}|{depth}|{way}|{format}"))
+        .built_under(format!("ol:cache:lineage:lock:{named}"))
 }
 
 /// What a graph depends on of a node: its edges.

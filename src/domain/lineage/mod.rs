@@ -6,12 +6,16 @@
 //! - [`event`] reads one
 //! - [`batch`] gathers what several say of the same things
 //! - [`intake`] is where they wait to be kept
-//! - [`node`] is what names a job or a dataset, [`walk`] goes from one to the next, [`graph`] is what is found
+//! - [`catalogue`] is what is known of each, by name and in pages
+//! - [`node`] is what names a job or a dataset, [`walk`] goes from one to the next, [`graph`] is what is found,
+//!   [`neighbourhood`] what Marquez would find
 
 pub mod batch;
+pub mod catalogue;
 pub mod event;
 pub mod graph;
 pub mod intake;
+pub mod neighbourhood;
 pub mod node;
 mod store;
 pub mod walk;

@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::event::{MAX_NAME, MAX_NAMESPACE, Named};
+use super::event::{MAX_NAME, MAX_NAMESPACE, MAX_RUN, Named};
 use crate::domain::hex::encode_hex;
 use crate::error::{Error, Result};
 
@@ -72,6 +72,37 @@ impl NodeId {
             })?;
         Ok(Self { kind, meanings: meanings(rest, ':', parameter)? })
     }
+}
+
+/// The name of a namespace.
+///
+/// # Errors
+/// `bad-request` when it can be none.
+pub fn namespace_of(text: &str) -> Result<&str> {
+    within(text, MAX_NAMESPACE, "namespace")
+}
+
+/// The identifier of a run.
+///
+/// # Errors
+/// `bad-request` when it can be none.
+pub fn run_id_of(text: &str) -> Result<&str> {
+    within(text, MAX_RUN, "runId")
+}
+
+/// What a namespace and a name name.
+///
+/// # Errors
+/// `bad-request` when they can name nothing.
+pub fn one(namespace: &str, name: &str) -> Result<Named> {
+    Ok(Named { namespace: namespace_of(namespace)?.into(), name: within(name, MAX_NAME, "name")?.into() })
+}
+
+fn within<'a>(text: &'a str, most: usize, parameter: &'static str) -> Result<&'a str> {
+    if text.is_empty() || text.len() > most || text.contains('\0') {
+        return Err(Error::invalid(format!("`{parameter}` must be 1 to {most} bytes, without NUL")).hint(parameter));
+    }
+    Ok(text)
 }
 
 /// What `namespace<separator>name` may mean, the longest namespace first.

@@ -2,9 +2,10 @@
 
 use sea_orm::FromQueryResult;
 
-use super::batch::Edge;
+use super::batch::{Edge, Touch};
 use super::event::Named;
 use super::graph::BUDGET;
+use super::node::{Kind, NodeId};
 use super::walk::Step;
 use crate::db::Db;
 use crate::error::Result;
@@ -85,10 +86,7 @@ pub(super) async fn steps(db: &Db, level: &[Named], is_up: bool) -> Result<(Vec<
     let (each, bytes) = (BUDGET.edges as i64 + 1, 2 * BUDGET.bytes as i64);
     let values = vec![keys(level), each.into(), MAX_ROWS.into(), bytes.into()];
     let rows: Vec<StepRow> = db.all("lineage.steps", sql, values).await?;
-    let total = rows.first().map_or(0, |row| row.total);
-    let is_whole = total < MAX_ROWS && rows.len() as i64 == total;
-    let last = rows.last().map_or(0, |row| Place { n: row.n }.at());
-    let unseen = if is_whole { Vec::new() } else { level[last..].to_vec() };
+    let unseen = unseen(level, rows.first().map(|row| row.total), rows.last().map(|row| row.n), rows.len());
     Ok((rows.into_iter().map(|row| step(row, is_up)).collect(), unseen))
 }
 
@@ -112,4 +110,71 @@ pub(super) async fn going_on(db: &Db, nodes: &[Named], is_up: bool) -> Result<Ve
         where exists (select from public.lineage_edges e where e.from_key = l.key)";
     let found: Vec<Place> = db.all("lineage.going_on", if is_up { UP } else { DOWN }, vec![keys(nodes)]).await?;
     Ok(found.iter().filter_map(|place| nodes.get(place.at()).cloned()).collect())
+}
+
+/// The place of the first meaning that is there.
+pub(super) async fn first_named(db: &Db, id: &NodeId) -> Result<Option<usize>> {
+    const DATASET: &str = "select c.n from unnest($1::text[]) with ordinality as c(key, n) \
+        where exists (select from public.lineage_datasets d where d.dataset_key = c.key) order by c.n limit 1";
+    const JOB: &str = "select c.n from unnest($1::text[]) with ordinality as c(key, n) \
+        where exists (select from public.lineage_jobs j where j.job_key = c.key) order by c.n limit 1";
+    let sql = if id.kind == Kind::Dataset { DATASET } else { JOB };
+    let found: Option<Place> = db.one("lineage.first_named", sql, vec![keys(&id.meanings)]).await?;
+    Ok(found.map(|place| place.at()))
+}
+
+#[derive(FromQueryResult)]
+struct TouchRow {
+    n: i64,
+    total: i64,
+    job_namespace: String,
+    job_name: String,
+    dataset_namespace: String,
+    dataset_name: String,
+    is_output: bool,
+}
+
+/// What the level's jobs read and write, and who reads and writes its datasets; within the same limits as [`steps`].
+const TOUCHING: &str = "\
+    select n, total, job_namespace, job_name, dataset_namespace, dataset_name, is_output from ( \
+        select *, count(*) over () as total, sum(octet_length(job_namespace) + octet_length(job_name) \
+            + octet_length(dataset_namespace) + octet_length(dataset_name)) over (order by n, job_key, dataset_key, is_output) as bytes \
+        from ( \
+            select l.n, e.* from unnest($1::text[], $2::boolean[]) with ordinality as l(key, is_job, n) cross join lateral ( \
+                (select * from public.lineage_io where l.is_job and job_key = l.key order by dataset_key, is_output limit $3) \
+                union all \
+                (select * from public.lineage_io where not l.is_job and dataset_key = l.key order by job_key, is_output limit $3) \
+            ) as e limit $4) as level) as summed \
+    where bytes <= $5 order by n, job_key, dataset_key, is_output";
+
+/// A job or a dataset.
+type Thing = (Kind, Named);
+
+/// The steps of a level's jobs and datasets, and those of which some may be missing.
+pub(super) async fn touching(db: &Db, level: &[Thing]) -> Result<(Vec<Step<Thing, Touch>>, Vec<Thing>)> {
+    let keys: Vec<String> = level.iter().map(|(_, named)| named.key()).collect();
+    let are_jobs: Vec<bool> = level.iter().map(|(kind, _)| *kind == Kind::Job).collect();
+    let (each, bytes) = (BUDGET.edges as i64 + 1, 2 * BUDGET.bytes as i64);
+    let values = vec![keys.into(), are_jobs.into(), each.into(), MAX_ROWS.into(), bytes.into()];
+    let rows: Vec<TouchRow> = db.all("lineage.touching", TOUCHING, values).await?;
+    let unseen = unseen(level, rows.first().map(|row| row.total), rows.last().map(|row| row.n), rows.len());
+    let step = |row: TouchRow| {
+        let job = Named { namespace: row.job_namespace, name: row.job_name };
+        let dataset = Named { namespace: row.dataset_namespace, name: row.dataset_name };
+        let is_of_job = level.get(Place { n: row.n }.at()).is_some_and(|(kind, _)| *kind == Kind::Job);
+        let (of_job, of_dataset) = ((Kind::Job, job.clone()), (Kind::Dataset, dataset.clone()));
+        let (at, to) = if is_of_job { (of_job, of_dataset) } else { (of_dataset, of_job) };
+        let bytes = job.bytes() + dataset.bytes();
+        Step { at, to, bytes, edge: Touch { job, dataset, is_output: row.is_output } }
+    };
+    Ok((rows.into_iter().map(step).collect(), unseen))
+}
+
+/// The nodes of a level of which rows may be missing, where `total` rows were found and these came, the last of them of the
+/// `last` node.
+fn unseen<N: Clone>(level: &[N], total: Option<i64>, last: Option<i64>, came: usize) -> Vec<N> {
+    let total = total.unwrap_or_default();
+    let is_whole = total < MAX_ROWS && came as i64 == total;
+    let first_missing = last.map_or(0, |n| Place { n }.at());
+    if is_whole { Vec::new() } else { level[first_missing..].to_vec() }
 }

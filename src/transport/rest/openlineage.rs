@@ -1,23 +1,131 @@
 //! `/openlineage`: the graph that lineage events make, for people and their pages.
 
-use axum::Router;
-use axum::extract::{Extension, RawQuery, State};
-use axum::response::Response;
-use axum::routing::get;
-use serde::Serialize;
+use std::collections::BTreeMap;
 
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Extension, Path, RawQuery, State};
+use axum::http::{StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
+
+use super::drawing::{cyto, simple};
+use super::marquez::{of_match, part, told_now};
 use super::{error, query};
 use crate::coherence::Consistency;
 use crate::domain::caller::Caller;
+use crate::domain::lineage::catalogue::{Dataset, Job, Run};
 use crate::domain::lineage::event::Named;
-use crate::domain::lineage::graph::{Direction, Graph};
-use crate::domain::lineage::node::Kind;
+use crate::domain::lineage::graph::Direction;
+use crate::domain::lineage::node::{self, Kind};
 use crate::error::{Error, Result};
 use crate::transport::answer::{Hold, finish};
 use crate::transport::http::Served;
 
 pub(in crate::transport) fn routes() -> Router<Served> {
-    Router::new().route("/openlineage/lineage", get(lineage))
+    Router::new()
+        .route("/openlineage/lineage", get(lineage))
+        .route("/openlineage/nodes/dataset/{*node}", get(dataset))
+        .route("/openlineage/jobs/{*node}", get(job))
+        .route("/openlineage/runs/{runId}", get(runs))
+        .route("/openlineage/search", get(search))
+        .route("/openlineage/health", get(health))
+}
+
+/// What a path's rest may name: a namespace and a name, each in one piece (`/` as `%2F`), or, with more pieces, cut at any `/`.
+fn meanings(rest: &str) -> Result<Vec<Named>> {
+    let pieces: Vec<String> = rest
+        .split('/')
+        .map(|piece| percent_decode_str(piece).decode_utf8().map(|piece| piece.into_owned()))
+        .collect::<std::result::Result<_, _>>()
+        .map_err(|_| Error::invalid("the path's names must be UTF-8").hint("node"))?;
+    match pieces.as_slice() {
+        [namespace, name] => Ok(vec![node::one(namespace, name)?]),
+        _ => node::meanings(&pieces.join("/"), '/', "node"),
+    }
+}
+
+fn parameters(query: Option<&str>, known: &[&'static str]) -> Result<BTreeMap<&'static str, String>> {
+    query::read(query.unwrap_or_default(), known)
+}
+
+async fn dataset(State(served): State<Served>, Extension(caller): Extension<Caller>, uri: Uri) -> Response {
+    let outcome = async {
+        parameters(uri.query(), &[])?;
+        let rest = uri.path().strip_prefix("/openlineage/nodes/dataset/").unwrap_or_default();
+        let found = served.app.lineage.dataset(&caller, &meanings(rest)?).await?;
+        let Dataset { named, facets, latest_event_at, created_at, updated_at } =
+            found.ok_or_else(|| Error::not_found("no event names this dataset").hint("node"))?;
+        Ok(json!({"id": named.id(Kind::Dataset), "type": "dataset", "namespace": named.namespace, "name": named.name,
+            "facets": facets, "latestEventAt": latest_event_at, "createdAt": created_at, "updatedAt": updated_at}))
+    };
+    told(outcome.await, caller)
+}
+
+async fn job(State(served): State<Served>, Extension(caller): Extension<Caller>, uri: Uri) -> Response {
+    let outcome = async {
+        parameters(uri.query(), &[])?;
+        let rest = uri.path().strip_prefix("/openlineage/jobs/").unwrap_or_default();
+        let found = served.app.lineage.job(&caller, &meanings(rest)?).await?;
+        let Job { named, facets, inputs, outputs, latest_run, latest_event_at, created_at, updated_at } =
+            found.ok_or_else(|| Error::not_found("no event names this job").hint("node"))?;
+        Ok(json!({"id": named.id(Kind::Job), "type": "job", "namespace": named.namespace, "name": named.name,
+            "facets": facets, "inputs": inputs, "outputs": outputs, "latestRun": latest_run.as_ref().map(of_run),
+            "latestEventAt": latest_event_at, "createdAt": created_at, "updatedAt": updated_at}))
+    };
+    told(outcome.await, caller)
+}
+
+fn of_run(run: &Run) -> Value {
+    json!({"runId": run.run_id, "job": {"namespace": run.job_namespace, "name": run.job_name}, "state": run.state,
+        "startedAt": run.started_at, "endedAt": run.ended_at, "inputs": run.inputs, "outputs": run.outputs,
+        "facets": run.facets, "latestEventAt": run.latest_event_at})
+}
+
+/// Clients reuse an identifier for runs of several jobs: all of them.
+async fn runs(
+    State(served): State<Served>, Extension(caller): Extension<Caller>, path: RunId, RawQuery(query): RawQuery,
+) -> Response {
+    let outcome = async {
+        parameters(query.as_deref(), &[])?;
+        let Path(run_id) = path.map_err(|_| Error::invalid("the run's identifier must be UTF-8").hint("runId"))?;
+        let found = served.app.lineage.runs(&caller, node::run_id_of(&run_id)?).await?;
+        if found.is_empty() {
+            return Err(Error::not_found("no event names this run").hint("runId"));
+        }
+        Ok(json!({"runId": run_id, "runs": found.iter().map(of_run).collect::<Vec<_>>()}))
+    };
+    told(outcome.await, caller)
+}
+
+type RunId = std::result::Result<Path<String>, PathRejection>;
+
+async fn search(
+    State(served): State<Served>, Extension(caller): Extension<Caller>, RawQuery(query): RawQuery,
+) -> Response {
+    let outcome = async {
+        let given = parameters(query.as_deref(), &["q", "limit", "offset"])?;
+        let text = given.get("q").map_or("", String::as_str);
+        let found = served.app.lineage.search(&caller, text, None, None, part(&given)?).await?;
+        Ok(json!({"results": found.items.iter().map(of_match).collect::<Vec<_>>(), "totalCount": found.total}))
+    };
+    told(outcome.await, caller)
+}
+
+/// Whether events can be taken and asked for.
+async fn health(State(served): State<Served>) -> Response {
+    let is_up = served.app.db.ping().await.is_ok();
+    let (status, word) = if is_up { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "error") };
+    (status, [(header::CACHE_CONTROL, "no-store")], Json(json!({"status": word}))).into_response()
+}
+
+fn told(outcome: Result<Value>, caller: Caller) -> Response {
+    match outcome {
+        Ok(body) => told_now(&body, caller),
+        Err(error) => error::answer(&error),
+    }
 }
 
 async fn lineage(
@@ -49,123 +157,4 @@ async fn drawn(served: &Served, caller: &Caller, query: &str) -> Result<Vec<u8>>
     let graph = graph.ok_or_else(|| Error::not_found("no event names this dataset").hint("node"))?;
     let body = if is_simple { simple(&graph, depth, way) } else { cyto(&graph) };
     body.map_err(Error::internal)
-}
-
-#[derive(Serialize)]
-struct Simple<'a> {
-    node: &'a str,
-    depth: u32,
-    direction: &'static str,
-    nodes: Vec<Dataset<'a>>,
-    edges: Vec<Edge<'a>>,
-    /// Identifiers of the nodes that have edges which are not shown.
-    frontier: Vec<&'a str>,
-    stats: Stats,
-}
-
-#[derive(Serialize)]
-struct Dataset<'a> {
-    id: &'a str,
-    #[serde(rename = "type")]
-    kind: &'static str,
-    #[serde(flatten)]
-    named: &'a Named,
-    depth: u32,
-}
-
-#[derive(Serialize)]
-struct Edge<'a> {
-    from: &'a str,
-    to: &'a str,
-    job: &'a str,
-}
-
-#[derive(Serialize)]
-struct Stats {
-    nodes: usize,
-    edges: usize,
-    truncated: bool,
-}
-
-/// The identifiers of a graph's datasets, and of its jobs, in its order.
-fn ids(graph: &Graph) -> (Vec<String>, Vec<String>) {
-    let datasets = graph.nodes.iter().map(|node| node.named.id(Kind::Dataset)).collect();
-    (datasets, graph.jobs.iter().map(|job| job.id(Kind::Job)).collect())
-}
-
-fn simple(graph: &Graph, depth: u32, way: Direction) -> serde_json::Result<Vec<u8>> {
-    let (ids, jobs) = ids(graph);
-    let id = |place: u32| ids[place as usize].as_str();
-    let nodes = graph.nodes.iter().zip(&ids);
-    let edges = graph.edges.iter();
-    serde_json::to_vec(&Simple {
-        node: id(0),
-        depth,
-        direction: way.as_str(),
-        nodes: nodes.map(|(node, id)| Dataset { id, kind: "dataset", named: &node.named, depth: node.depth }).collect(),
-        edges: edges.map(|e| Edge { from: id(e.from), to: id(e.to), job: &jobs[e.job as usize] }).collect(),
-        frontier: graph.frontier.iter().map(|place| id(*place)).collect(),
-        stats: Stats { nodes: graph.nodes.len(), edges: graph.edges.len(), truncated: graph.is_truncated },
-    })
-}
-
-#[derive(Serialize)]
-struct Cyto<'a> {
-    elements: Elements<'a>,
-}
-
-#[derive(Serialize)]
-struct Elements<'a> {
-    nodes: Vec<Data<CytoNode<'a>>>,
-    edges: Vec<Data<CytoEdge<'a>>>,
-}
-
-#[derive(Serialize)]
-struct Data<T> {
-    data: T,
-}
-
-#[derive(Serialize)]
-struct CytoNode<'a> {
-    id: &'a str,
-    label: &'a str,
-    #[serde(rename = "type")]
-    kind: &'static str,
-    namespace: &'a str,
-    depth: u32,
-    /// Whether it has edges that are not shown.
-    frontier: bool,
-}
-
-#[derive(Serialize)]
-struct CytoEdge<'a> {
-    id: String,
-    source: &'a str,
-    target: &'a str,
-    label: &'a str,
-    job: &'a str,
-}
-
-/// As Cytoscape reads its elements.
-fn cyto(graph: &Graph) -> serde_json::Result<Vec<u8>> {
-    let (ids, jobs) = ids(graph);
-    let nodes = graph.nodes.iter().zip(&ids).enumerate().map(|(at, (node, id))| CytoNode {
-        id,
-        label: &node.named.name,
-        kind: "dataset",
-        namespace: &node.named.namespace,
-        depth: node.depth,
-        frontier: graph.frontier.binary_search(&(at as u32)).is_ok(),
-    });
-    let edges = graph.edges.iter().map(|edge| CytoEdge {
-        // Names of three things may be longer than anybody wants an identifier.
-        id: format!("edge:{}:{}:{}", edge.from, edge.to, edge.job),
-        source: &ids[edge.from as usize],
-        target: &ids[edge.to as usize],
-        label: &graph.jobs[edge.job as usize].name,
-        job: &jobs[edge.job as usize],
-    });
-    let elements =
-        Elements { nodes: nodes.map(|data| Data { data }).collect(), edges: edges.map(|data| Data { data }).collect() };
-    serde_json::to_vec(&Cyto { elements })
 }
