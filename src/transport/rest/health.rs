@@ -1,4 +1,4 @@
-//! Health: for people and old clients (`/health`, `/health/db`), and for orchestrators (`/health/live`, `/health/ready`).
+//! Health: for people and old clients (`/health`, `/health/db`, `/openlineage/health`), and for orchestrators (`/health/live`, `/health/ready`).
 
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ pub(in crate::transport) fn routes() -> Router<Served> {
         .route("/health/db", get(stores))
         .route("/health/live", get(|| async { answer(StatusCode::OK, json!({"ok": true, "status": "ok"})) }))
         .route("/health/ready", get(overall))
+        .route("/openlineage/health", get(overall))
 }
 
 /// Redis away is *degraded* and still 200: reads work.

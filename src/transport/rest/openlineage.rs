@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, Path, RawQuery, State};
-use axum::http::{StatusCode, Uri, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::Uri;
+use axum::response::Response;
 use axum::routing::get;
-use axum::{Json, Router};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
@@ -31,7 +31,6 @@ pub(in crate::transport) fn routes() -> Router<Served> {
         .route("/openlineage/jobs/{*node}", get(job))
         .route("/openlineage/runs/{runId}", get(runs))
         .route("/openlineage/search", get(search))
-        .route("/openlineage/health", get(health))
 }
 
 /// What a path's rest may name: a namespace and a name, each in one piece (`/` as `%2F`), or, with more pieces, cut at any `/`.
@@ -112,13 +111,6 @@ async fn search(
         Ok(json!({"results": found.items.iter().map(of_match).collect::<Vec<_>>(), "totalCount": found.total}))
     };
     told(outcome.await, caller)
-}
-
-/// Whether events can be taken and asked for.
-async fn health(State(served): State<Served>) -> Response {
-    let is_up = served.app.db.ping().await.is_ok();
-    let (status, word) = if is_up { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "error") };
-    (status, [(header::CACHE_CONTROL, "no-store")], Json(json!({"status": word}))).into_response()
 }
 
 fn told(outcome: Result<Value>, caller: Caller) -> Response {

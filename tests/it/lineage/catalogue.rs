@@ -72,7 +72,7 @@ async fn things_are_told_by_name() {
         assert_eq!(names(&app.json("/openlineage/search?q=%25").await["results"]), ["fetch_50%"]);
         assert_eq!(names(&app.json("/openlineage/search?q=_&limit=1").await["results"]), ["fetch_50%"]);
         assert_eq!(names(&app.json("/openlineage/search?q=a&limit=1&offset=1").await["results"]), ["part/1"]);
-        assert_eq!(app.json("/openlineage/health").await, json!({"status": "ok"}));
+        assert_eq!(app.json("/openlineage/health").await["status"], "ok");
         for (path, status) in [
             ("/openlineage/nodes/dataset/db/none", 404),
             ("/openlineage/nodes/dataset/db", 400),
