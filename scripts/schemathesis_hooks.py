@@ -18,6 +18,8 @@ BY_WORDS = {
     "PATCH /policies/{policyId}": {"/minRowCount"},
     "POST /advisories": {"idempotency-key-reused", "expiresAt", "producerIds", "versionIds"},
     "POST /graphql": {None},
+    "POST /api/v1/lineage": {"/eventTime"},
+    "POST /openlineage/ingest": {"/eventTime"},
     "POST /pay": {"idempotency-key-reused"},
     "POST /payments/submit": {"rawTx"},
     "POST /policies": {"idempotency-key-reused", "/minRowCount"},

@@ -79,6 +79,8 @@ pub struct Rooms {
 pub struct Terms {
     /// Deepest ancestry that is walked.
     pub bundle_max_depth: u32,
+    /// Namespace of lineage events in which datasets are versions of the catalogue.
+    pub lineage_namespace: String,
     /// Deepest graph of lineage events.
     pub lineage_max_depth: u32,
     /// Whether bundles are kept in Redis.

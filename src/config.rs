@@ -104,8 +104,6 @@ pub struct Market {
     pub headers: Option<headers::Settings>,
     /// Pause between sweeps over the receipts.
     pub sweep: Duration,
-    /// Namespace of our own lineage events.
-    pub ol_namespace: String,
     /// Feature switches.
     pub feature_flags: Value,
 }
@@ -334,6 +332,7 @@ fn market(r: &mut Reader<'_>) -> Market {
         admins: admins.split(',').map(|key| key.trim().to_owned()).filter(|key| !key.is_empty()).collect(),
         terms: Terms {
             bundle_max_depth: r.number("BUNDLE_MAX_DEPTH", 0, 64),
+            lineage_namespace: r.value("OL_NAMESPACE"),
             lineage_max_depth: r.number("OL_QUERY_MAX_DEPTH", 1, 100),
             use_redis_bundles: r.flag("USE_REDIS_BUNDLES"),
             policy_min_confs: r.number("POLICY_MIN_CONFS", 0, 1_000_000),
@@ -343,7 +342,6 @@ fn market(r: &mut Reader<'_>) -> Market {
         },
         headers: r.text("HEADERS_SOURCE").map(|source| headers::Settings { source, poll }),
         sweep: r.ms("RECEIPT_SWEEP_MS", 100, 3_600_000),
-        ol_namespace: r.value("OL_NAMESPACE"),
         feature_flags: r
             .json("FEATURE_FLAGS_JSON", |v| v.as_object().is_some_and(|o| o.values().all(Value::is_boolean))),
     }

@@ -1,1 +1,2 @@
+drop index public.lineage_dead_letters_latest;
 drop table public.lineage_io;

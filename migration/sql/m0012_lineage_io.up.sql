@@ -23,3 +23,6 @@ insert into public.lineage_io (job_namespace, job_name, dataset_namespace, datas
     union
     select job_namespace, job_name, to_namespace, to_name, true from public.lineage_edges
 on conflict do nothing;
+
+-- What could not be understood is looked through, the last first.
+create index lineage_dead_letters_latest on public.lineage_dead_letters (updated_at desc, payload_hash);

@@ -37,12 +37,16 @@ impl Migrator {
                 include_str!("../sql/m0011_lineage_nodes.up.sql").to_owned() + &triggers::replace(triggers::LINEAGE),
                 include_str!("../sql/m0011_lineage_nodes.down.sql").to_owned()
                     + &triggers::attach("lineage_edges")
-                    + &triggers::replace(&triggers::lineage_before()),
+                    + &triggers::replace(&triggers::before(triggers::LINEAGE)),
             ),
             Step::new(
                 "m0012_lineage_io",
-                include_str!("../sql/m0012_lineage_io.up.sql").to_owned() + &triggers::install(triggers::LINEAGE_IO),
-                triggers::remove(triggers::LINEAGE_IO) + include_str!("../sql/m0012_lineage_io.down.sql"),
+                include_str!("../sql/m0012_lineage_io.up.sql").to_owned()
+                    + &triggers::install(triggers::LINEAGE_IO)
+                    + &triggers::replace(triggers::LINEAGE_EVENTS),
+                triggers::replace(&triggers::before(triggers::LINEAGE_EVENTS))
+                    + &triggers::remove(triggers::LINEAGE_IO)
+                    + include_str!("../sql/m0012_lineage_io.down.sql"),
             ),
         ]
     }

@@ -72,10 +72,18 @@ pub(crate) const LINEAGE: &[Covered] = &[
 /// What jobs read and write.
 pub(crate) const LINEAGE_IO: &[Covered] = &[on("lineage_io", &["lineage_io:{job_key}", "lineage_io:{dataset_key}"])];
 
+/// Events, since each can be told to subscribers.
+pub(crate) const LINEAGE_EVENTS: &[Covered] =
+    &[on("lineage_event_audit", &["lineage_event:{event_hash}", "lineage_events", "lineage@{namespace}"])];
+
+/// All lists, in order.
+const LISTS: [&[Covered]; 4] = [FIRST, LINEAGE, LINEAGE_IO, LINEAGE_EVENTS];
+
 /// The tables whose changes are in the feed, each with its latest tags.
 pub fn covered() -> impl Iterator<Item = &'static Covered> {
-    let is_replaced = |first: &&Covered| LINEAGE.iter().any(|later| later.table == first.table);
-    FIRST.iter().filter(move |first| !is_replaced(first)).chain(LINEAGE).chain(LINEAGE_IO)
+    let is_replaced =
+        |at: usize, own: &Covered| LISTS[at + 1..].iter().any(|list| list.iter().any(|l| l.table == own.table));
+    LISTS.iter().enumerate().flat_map(move |(at, list)| list.iter().filter(move |own| !is_replaced(at, own)))
 }
 
 /// Tables without triggers, by design: the feed itself, and bookkeeping that no cached value depends on.
@@ -105,9 +113,9 @@ pub(crate) fn replace(tables: &[Covered]) -> String {
     functions + "insert into public.change_log (tags) values ('{*}');\n"
 }
 
-/// The tags that tables of [`LINEAGE`] had before.
-pub(crate) fn lineage_before() -> Vec<Covered> {
-    FIRST.iter().filter(|first| LINEAGE.iter().any(|later| later.table == first.table)).copied().collect()
+/// The tags that the tables of `list` had in the first list.
+pub(crate) fn before(list: &[Covered]) -> Vec<Covered> {
+    FIRST.iter().filter(|first| list.iter().any(|later| later.table == first.table)).copied().collect()
 }
 
 /// The statements that take them off again.

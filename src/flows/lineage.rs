@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::app::App;
 use crate::coherence::Token;
 use crate::domain::Fault;
+use crate::domain::caller::Caller;
 use crate::domain::hex::encode_hex;
 use crate::domain::lineage::batch::Batch;
 use crate::domain::lineage::event::{Event, read};
@@ -145,4 +146,31 @@ impl Letter {
         let payload = text.replace('\0', "\u{fffd}");
         Self { payload, hash: encode_hex(&Sha256::digest(text)), errors }
     }
+}
+
+/// Takes one event of an administrator; whether it is new.
+///
+/// # Errors
+/// `identity-required` or `forbidden`; `invalid-event` with all that is wrong with it, which is then a dead letter; as
+/// [`record`].
+pub async fn ingest(app: &App, caller: &Caller, text: &str) -> Result<bool> {
+    caller.may_administer()?;
+    match record(app, &[text]).await?.pop() {
+        Some(Outcome::Refused(kind, faults)) => Err(Fault::refusal(kind, "invalid-event", &faults)),
+        outcome => Ok(outcome == Some(Outcome::Kept)),
+    }
+}
+
+/// Takes what could not be understood once more: a server that has learned since may read it. It is a dead letter no more
+/// when it is kept.
+///
+/// # Errors
+/// As [`ingest`]; `not-found`.
+pub async fn retry(app: &App, caller: &Caller, payload_hash: &str) -> Result<bool> {
+    let letter = app.lineage.dead_letter(caller, payload_hash).await?;
+    let letter = letter.ok_or_else(|| Error::not_found("there is no such dead letter").hint("payloadHash"))?;
+    let is_new = ingest(app, caller, &letter.payload).await?;
+    app.write("lineage.unbury", move |tx| Box::pin(async move { store::unbury(tx, &letter.payload_hash).await }))
+        .await?;
+    Ok(is_new)
 }

@@ -3,6 +3,7 @@
 mod catalogue;
 mod converge;
 mod graph;
+mod graphql;
 mod ingest;
 mod killed;
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::domain::Fault;
-use crate::domain::whole::perhaps;
+use crate::domain::whole::{perhaps, whole};
 
 /// A policy's rules.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -115,6 +115,7 @@ pub enum Anonymization {
     #[serde(rename = "k-anon")]
     KAnon {
         /// At least 1.
+        #[serde(deserialize_with = "whole")]
         k: u32,
     },
     /// Differential privacy with a budget of `epsilon`: the less, the better.
@@ -128,14 +129,7 @@ pub enum Anonymization {
 impl Anonymization {
     /// The level that a manifest names; `None` when there is no such level.
     pub(super) fn read(level: &Value) -> Option<Self> {
-        let whole = |name: &str| level.get(name).and_then(Value::as_f64).filter(|n| n.fract() == 0.0 && *n >= 0.0);
-        let read = match level.get("type")?.as_str()? {
-            // However the number is written.
-            "k-anon" if level.as_object()?.len() == 2 => {
-                Self::KAnon { k: whole("k").filter(|k| *k <= f64::from(u32::MAX))? as u32 }
-            }
-            _ => serde_json::from_value(level.clone()).ok()?,
-        };
+        let read: Self = serde_json::from_value(level.clone()).ok()?;
         read.fault().is_none().then_some(read)
     }
 
@@ -261,6 +255,9 @@ mod tests {
         }
         let inner = rule(&json!({"minAnonymizationLevel": {"type": "k-anon", "k": 5, "epsilon": 1}}));
         assert!(inner.contains("epsilon") && !inner.contains("is not a field of a policy"), "{inner}");
+        let level = |k: serde_json::Value| json!({"minAnonymizationLevel": {"type": "k-anon", "k": k}});
+        assert!(PolicyDocument::parse(&level(json!(5.0))).is_ok());
+        assert!(rule(&level(json!(5.5))).contains("whole"), "{}", rule(&level(json!(5.5))));
         assert_eq!(rule(&json!({"nonsense": 1})), "/nonsense: is not a field of a policy");
     }
 }

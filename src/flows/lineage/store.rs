@@ -159,3 +159,10 @@ fn run_facts(all: &BTreeMap<(String, Named), RunFacts>) -> Result<Value> {
 fn listed(all: &impl serde::Serialize) -> Result<Value> {
     serde_json::to_value(all).map_err(Error::internal)
 }
+
+/// Throws a dead letter away.
+pub(super) async fn unbury(tx: &Tx, payload_hash: &str) -> Result<()> {
+    const SQL: &str = "delete from public.lineage_dead_letters where payload_hash = $1";
+    tx.execute("lineage.unbury", SQL, vec![payload_hash.into()]).await?;
+    Ok(())
+}

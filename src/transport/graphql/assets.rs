@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use super::advisories::AdvisoryObject;
 use super::error::{Nullable, graphql, nullable};
 use super::inputs::{AssetFilter, AssetOrder, whole};
+use super::lineage::{Lineage, LineageDirection};
 use super::loaders::Loaders;
 use super::page::{Arguments, connection, cost};
 use super::prices::QuoteObject;
@@ -217,6 +218,17 @@ impl AssetNode {
         };
         let found = ctx.data_unchecked::<Loaders>().verdict(self.0.version_id, policy_id, min_confs).await;
         nullable(found.map(|verdict| verdict.map(ReadinessObject)))
+    }
+
+    /// What it was made of, and what was made of it, as lineage events tell it; null when none names it.
+    #[graphql(complexity = "200 + child_complexity")]
+    async fn lineage(
+        &self, ctx: &Context<'_>, depth: Option<i32>,
+        #[graphql(default_with = "LineageDirection::Both")] direction: LineageDirection,
+    ) -> Nullable<Lineage> {
+        let loaders = ctx.data_unchecked::<Loaders>();
+        let node = format!("dataset:{}:{}", loaders.app.terms.lineage_namespace, self.0.version_id);
+        nullable(Lineage::around(loaders, &node, depth, direction).await)
     }
 
     /// What policies decided of it, the last first.

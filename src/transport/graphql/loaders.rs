@@ -54,6 +54,10 @@ type VerdictKey = (VersionId, Option<String>, Option<u32>);
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct RunId(String);
 
+/// An event's hash.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct EventHash(String);
+
 /// A declaration, and what the best chain makes of its proof now.
 pub(super) struct Proven {
     pub(super) declared: Arc<Declared>,
@@ -98,6 +102,7 @@ pub(super) struct Loaders {
     verdicts: Gather<VerdictKey, Answer<Readiness>, Batch>,
     runs: Gather<RunsKey, Answer<RunPage>, Batch>,
     evidence: Gather<RunId, Answer<Document>, Batch>,
+    payloads: Gather<EventHash, Answer<Document>, Batch>,
     health: OnceCell<Health>,
 }
 
@@ -125,7 +130,8 @@ impl Loaders {
             advisories: Gather::new(batch.clone()),
             verdicts: Gather::new(batch.clone()),
             runs: Gather::new(batch.clone()),
-            evidence: Gather::new(batch),
+            evidence: Gather::new(batch.clone()),
+            payloads: Gather::new(batch),
             health: OnceCell::new(),
         }
     }
@@ -230,6 +236,11 @@ impl Loaders {
     /// What a run compared.
     pub(super) fn evidence(&self, run_id: String) -> BoxFuture<'_, Answer<Document>> {
         Box::pin(async move { load(&self.evidence, RunId(run_id)).await })
+    }
+
+    /// What an event says.
+    pub(super) fn payload(&self, hash: String) -> BoxFuture<'_, Answer<Document>> {
+        Box::pin(async move { load(&self.payloads, EventHash(hash)).await })
     }
 }
 

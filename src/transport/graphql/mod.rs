@@ -13,6 +13,8 @@ mod guard;
 mod health;
 mod identity;
 mod inputs;
+mod lineage;
+mod lineage_events;
 pub(super) mod live;
 mod loaders;
 mod negotiate;
@@ -49,6 +51,8 @@ pub struct Query(
     trust::TrustQuery,
     identity::IdentityQuery,
     prices::PriceQuery,
+    lineage::LineageQuery,
+    lineage_events::LineageEventQuery,
     live::ChangeQuery,
     health::HealthQuery,
 );
@@ -62,6 +66,7 @@ pub struct Mutation(
     advisories::AdvisoryMutation,
     prices::PriceMutation,
     receipts::ReceiptMutation,
+    lineage_events::LineageMutation,
 );
 
 /// The schema as it is executed.

@@ -48,6 +48,19 @@ async fn prepared(app: &TestApp, cast: &Cast, what: &str, n: usize) -> Option<(M
         "POST /api/v1/lineage" | "POST /openlineage/ingest" => {
             route(Method::POST, what.trim_start_matches("POST "), crate::lineage::event("run", "START", 1, &[], &[]))
         }
+        "ingestLineageEvent" => {
+            mutation(what, json!({"event": crate::lineage::event(&format!("run-{n}"), "START", 1, &[], &[])}))
+        }
+        "retryDeadLetter" => {
+            let payload = crate::lineage::event(&format!("run-{n}"), "START", 1, &[], &[]).to_string();
+            let hash = format!("{n:064x}");
+            sql(format!(
+                "insert into lineage_dead_letters (payload, payload_hash, errors) values ('{payload}', '{hash}', '[]') \
+                on conflict do nothing"
+            ))
+            .await;
+            mutation(what, json!({"payloadHash": hash}))
+        }
         "POST /api/v1/lineage/batch" => route(Method::POST, "/api/v1/lineage/batch", json!([])),
         "POST /submit" => route(Method::POST, "/submit", json!({"manifest": manifest, "rawTx": raw})),
         "attachProof" => {

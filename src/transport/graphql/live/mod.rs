@@ -34,6 +34,8 @@ enum Source {
     Advisories,
     /// The best chain.
     Headers,
+    /// Lineage events.
+    LineageEvents,
 }
 
 /// What one event is about.
@@ -92,6 +94,7 @@ impl Source {
             Self::Receipt(_) => kind == "receipt",
             Self::Advisories => kind == "advisory",
             Self::Headers => kind == "headers",
+            Self::LineageEvents => kind == "lineage_event",
         };
         if !is_ours {
             return None;
@@ -102,7 +105,7 @@ impl Source {
         let is_wanted = match self {
             Self::Assets(Some(wanted)) => id.parse().is_ok_and(|id| wanted.contains(&id)),
             Self::Receipt(wanted) => wanted == id,
-            Self::Assets(None) | Self::Advisories | Self::Headers => true,
+            Self::Assets(None) | Self::Advisories | Self::Headers | Self::LineageEvents => true,
         };
         is_wanted.then(|| Named::One(id.to_owned()))
     }

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::transport::graphql::advisories::AdvisoryObject;
 use crate::transport::graphql::assets::AssetNode;
 use crate::transport::graphql::error::{Nullable, graphql, nullable};
+use crate::transport::graphql::lineage_events::LineageEvent;
 use crate::transport::graphql::loaders::Loaders;
 use crate::transport::graphql::receipts::ReceiptNode;
 use crate::transport::graphql::relay::identifier;
@@ -145,6 +146,33 @@ impl AdvisoryChange {
     }
 }
 
+/// A lineage event was taken.
+struct LineageEventAddition(Happened);
+
+#[Object]
+impl LineageEventAddition {
+    /// Give it to the next subscription as `since`, and it goes on after this event.
+    async fn token(&self) -> &str {
+        &self.0.token
+    }
+
+    /// Set when events may have been taken, and it is not known which.
+    async fn gap(&self) -> Option<Gap> {
+        self.0.gap
+    }
+
+    /// The event; null with `gap`, or when it is kept no longer.
+    #[graphql(complexity = "1 + child_complexity")]
+    async fn event(&self, ctx: &Context<'_>) -> Nullable<LineageEvent> {
+        let found = async {
+            let Some(hash) = &self.0.id else { return Ok(None) };
+            let Loaders { app, caller, .. } = ctx.data_unchecked();
+            Ok(app.lineage.event(caller, hash).await?.map(|event| LineageEvent(Arc::new(event))))
+        };
+        nullable(found.await)
+    }
+}
+
 /// The best chain grew, or another one became the best.
 #[derive(SimpleObject)]
 struct ChainTipChange {
@@ -202,6 +230,13 @@ impl Subscription {
         &self, ctx: &Context<'_>, since: Option<String>,
     ) -> Result<impl Stream<Item = AdvisoryChange>> {
         follow(ctx, Source::Advisories, since).await.map(|events| map(events, AdvisoryChange))
+    }
+
+    /// Tells of every lineage event that is taken.
+    async fn lineage_event_added(
+        &self, ctx: &Context<'_>, since: Option<String>,
+    ) -> Result<impl Stream<Item = LineageEventAddition>> {
+        follow(ctx, Source::LineageEvents, since).await.map(|events| map(events, LineageEventAddition))
     }
 
     /// Tells when the best chain grows, or another one becomes the best.

@@ -1,4 +1,4 @@
-//! The batches of proofs, recalls, verdicts and runs.
+//! The batches of proofs, recalls, verdicts, runs and events.
 
 use std::collections::HashMap;
 use std::mem::discriminant;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ::dataloader::BatchFn;
 use overlay_entity::ids::VersionId;
 
-use super::{Answer, Batch, Proven, RunId, RunsKey, VerdictKey, answers};
+use super::{Answer, Batch, EventHash, Proven, RunId, RunsKey, VerdictKey, answers};
 use crate::domain::Document;
 use crate::domain::advisories::{Advisory, Target};
 use crate::domain::policies::runs::{RunPage, RunsOf};
@@ -76,5 +76,12 @@ impl BatchFn<RunId, Answer<Document>> for Batch {
     async fn load(&mut self, keys: &[RunId]) -> HashMap<RunId, Answer<Document>> {
         let ids: Vec<String> = keys.iter().map(|id| id.0.clone()).collect();
         answers(keys, self.app.policies.evidence(&self.caller, &ids).await)
+    }
+}
+
+impl BatchFn<EventHash, Answer<Document>> for Batch {
+    async fn load(&mut self, keys: &[EventHash]) -> HashMap<EventHash, Answer<Document>> {
+        let hashes: Vec<String> = keys.iter().map(|EventHash(hash)| hash.clone()).collect();
+        answers(keys, self.app.lineage.payloads(&self.caller, &hashes).await)
     }
 }
