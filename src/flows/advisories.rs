@@ -6,6 +6,7 @@ use chrono::{DateTime, Datelike, SubsecRound, Utc};
 use overlay_entity::ids::VersionId;
 use serde_json::Value;
 
+use super::lineage::own;
 use crate::app::App;
 use crate::coherence::Token;
 use crate::domain::Document;
@@ -61,8 +62,16 @@ pub async fn issue(app: &App, caller: &Caller, issue: Issue, now: DateTime<Utc>)
         created_at: now,
         expires_at,
     };
-    let (made, token) =
-        app.write("advisory.issue", move |tx| Box::pin(async move { store::issue(tx, &id, issue, now).await })).await?;
+    let told = own::recalled(&app.terms.lineage_namespace, &advisory, &issue.versions);
+    let (made, token) = app
+        .write("advisory.issue", move |tx| {
+            Box::pin(async move {
+                let (made, is_new) = store::issue(tx, &id, issue, now).await?;
+                own::tell(tx, told.into_iter().filter(|_| is_new).collect()).await?;
+                Ok(made)
+            })
+        })
+        .await?;
     Ok((Advisory { created_at: made, ..advisory }, token))
 }
 
@@ -77,8 +86,16 @@ pub async fn withdraw(app: &App, caller: &Caller, advisory_id: &str) -> Result<T
     if id.contains('\0') {
         return Err(absent());
     }
-    let (found, token) =
-        app.write("advisory.withdraw", move |tx| Box::pin(async move { store::withdraw(tx, &id).await })).await?;
+    let namespace = app.terms.lineage_namespace.clone();
+    let (found, token) = app
+        .write("advisory.withdraw", move |tx| {
+            Box::pin(async move {
+                let versions = store::versions(tx, &id).await?;
+                own::tell(tx, own::withdrawn(&namespace, &id, &versions, Utc::now()).into_iter().collect()).await?;
+                store::withdraw(tx, &id).await
+            })
+        })
+        .await?;
     if found { Ok(token) } else { Err(absent()) }
 }
 

@@ -1,6 +1,8 @@
 //! Taking OpenLineage events: what can be understood is kept, once, with all that follows from it; what cannot is kept as a dead
 //! letter, with everything that is wrong with it.
 
+pub(crate) mod own;
+pub mod standing;
 mod store;
 
 use std::collections::BTreeMap;
@@ -10,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::app::App;
 use crate::coherence::Token;
+use crate::db::Tx;
 use crate::domain::Fault;
 use crate::domain::caller::Caller;
 use crate::domain::hex::encode_hex;
@@ -119,17 +122,19 @@ async fn transact(app: &App, group: &Group) -> Result<BTreeMap<String, bool>> {
 async fn write(app: &App, group: &Group) -> Result<(BTreeMap<String, bool>, Token)> {
     let requests: Vec<_> = group.requests().cloned().collect();
     app.write("lineage.record", move |tx| {
-        Box::pin(async move {
-            let events: BTreeMap<&str, &Event> =
-                requests.iter().flat_map(|events| events.iter()).map(|event| (event.hash.as_str(), event)).collect();
-            let new = store::audit(tx, events.values().copied()).await?;
-            let mut batch = Batch::default();
-            events.values().filter(|event| new.contains(&event.hash)).for_each(|event| batch.tell(event));
-            store::tell(tx, &batch).await?;
-            Ok(events.keys().map(|hash| ((*hash).to_owned(), new.contains(*hash))).collect())
-        })
+        Box::pin(async move { take(tx, requests.iter().flat_map(|events| events.iter())).await })
     })
     .await
+}
+
+/// Takes events as part of a transaction; of each, by its hash, whether it is new.
+async fn take(tx: &Tx, events: impl Iterator<Item = &Event>) -> Result<BTreeMap<String, bool>> {
+    let events: BTreeMap<&str, &Event> = events.map(|event| (event.hash.as_str(), event)).collect();
+    let new = store::audit(tx, events.values().copied()).await?;
+    let mut batch = Batch::default();
+    events.values().filter(|event| new.contains(&event.hash)).for_each(|event| batch.tell(event));
+    store::tell(tx, &batch).await?;
+    Ok(events.keys().map(|hash| ((*hash).to_owned(), new.contains(*hash))).collect())
 }
 
 /// What could not be understood, as it is kept.

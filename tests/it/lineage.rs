@@ -6,6 +6,7 @@ mod graph;
 mod graphql;
 mod ingest;
 mod killed;
+mod own;
 
 use serde_json::{Value, json};
 

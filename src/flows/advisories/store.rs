@@ -1,6 +1,7 @@
 //! The SQL that issues and withdraws advisories.
 
 use chrono::{DateTime, Utc};
+use overlay_entity::ids::VersionId;
 use sea_orm::{FromQueryResult, Value};
 
 use super::Issue;
@@ -56,8 +57,8 @@ async fn meant(tx: &Tx, producers: Vec<String>) -> Result<Vec<String>> {
 /// Its targets go with it.
 const WITHDRAW: &str = "delete from public.advisories where advisory_id = $1";
 
-/// When it was issued: now, or by an earlier try.
-pub(super) async fn issue(tx: &Tx, id: &str, issue: Issue, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
+/// When it was issued, now or by an earlier try, and whether it was now.
+pub(super) async fn issue(tx: &Tx, id: &str, issue: Issue, now: DateTime<Utc>) -> Result<(DateTime<Utc>, bool)> {
     let Issue { severity, reason, payload, expires_at, versions, producers } = issue;
     let producers = meant(tx, producers).await?;
     let versions: Vec<String> = versions.iter().map(ToString::to_string).collect();
@@ -66,15 +67,27 @@ pub(super) async fn issue(tx: &Tx, id: &str, issue: Issue, now: DateTime<Utc>) -
     let new = [&said[..4], &[now.into(), expires_at.into()]].concat();
     if tx.execute("advisories.issue", ISSUE, new).await? > 0 {
         tx.execute("advisories.targets", TARGETS, vec![id.into(), versions.into(), producers.into()]).await?;
-        return Ok(now);
+        return Ok((now, true));
     }
     said.extend([versions.into(), producers.into()]);
     let earlier: Vec<Earlier> = tx.all("advisories.same", SAME, said).await?;
     match earlier.first() {
-        Some(Earlier { created_at, same: true }) => Ok(*created_at),
+        Some(Earlier { created_at, same: true }) => Ok((*created_at, false)),
         Some(_) => Err(Caller::reused()),
         None => Err(Error::internal("what is in the way is there")),
     }
+}
+
+/// The versions that it is about.
+pub(super) async fn versions(tx: &Tx, id: &str) -> Result<Vec<VersionId>> {
+    #[derive(FromQueryResult)]
+    struct Target {
+        version_id: String,
+    }
+    const SQL: &str = "select version_id from public.advisory_targets where advisory_id = $1 and version_id is not null \
+        order by 1 limit 1000";
+    let found: Vec<Target> = tx.all("advisories.versions", SQL, vec![id.into()]).await?;
+    found.iter().map(|target| target.version_id.parse().map_err(Error::internal)).collect()
 }
 
 /// Whether there was one.

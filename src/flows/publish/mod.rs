@@ -5,10 +5,12 @@
 
 mod store;
 
+use chrono::Utc;
 use overlay_entity::ids::VersionId;
 use serde_json::Value;
 
 use super::import;
+use super::lineage::own;
 use crate::app::App;
 use crate::coherence::Token;
 use crate::domain::Fault;
@@ -101,12 +103,19 @@ pub async fn publish(app: &App, caller: &Caller, submission: Submission) -> Resu
         None => None,
     };
     let (txid, kind, raw_tx) = (tx.txid(), DeclarationKind::of(&tx), encode_hex(&submission.raw_tx));
+    let namespace = app.terms.lineage_namespace.clone();
+    let mut told = own::published(&namespace, &published);
     let row = Row { version_id, txid, vout, kind, raw_tx, proof };
     let (is_new, token) = app
         .write("publish", move |tx| {
             Box::pin(async move {
                 let is_new = import::publish(tx, &submission.manifest, published).await?;
-                store::declare(tx, &row).await?;
+                if store::declare(tx, &row).await?
+                    && let Some((_, verified)) = &row.proof
+                {
+                    told.push(own::proven(&namespace, version_id, txid, verified, Utc::now()));
+                }
+                own::tell(tx, told).await?;
                 Ok(is_new)
             })
         })
@@ -130,9 +139,18 @@ pub async fn attach(
     let raw = store::raw_tx(&app.db, version_id).await?;
     let envelope = enveloped(app, caller, declared.txid, &raw, evidence).await?;
     let proof = proven(app, caller, version_id, declared.txid, envelope).await?;
-    let verified = proof.1;
-    let ((), token) =
-        app.write("attach", move |tx| Box::pin(async move { store::attach(tx, version_id, &proof).await })).await?;
+    let (verified, txid, namespace) = (proof.1, declared.txid, app.terms.lineage_namespace.clone());
+    let ((), token) = app
+        .write("attach", move |tx| {
+            Box::pin(async move {
+                if store::attach(tx, version_id, &proof).await? {
+                    let told = own::proven(&namespace, version_id, txid, &proof.1, Utc::now());
+                    own::tell(tx, vec![told]).await?;
+                }
+                Ok(())
+            })
+        })
+        .await?;
     Ok((verified, token))
 }
 

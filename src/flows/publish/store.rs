@@ -49,8 +49,8 @@ pub(super) async fn raw_tx(db: &Db, version_id: VersionId) -> Result<Vec<u8>> {
 }
 
 /// Writes a declaration, and its proof if it has one. What is there already stays as it is, unless it is worth nothing beside
-/// this one.
-pub(super) async fn declare(tx: &Tx, row: &Row) -> Result<()> {
+/// this one. Answers whether its proof is new.
+pub(super) async fn declare(tx: &Tx, row: &Row) -> Result<bool> {
     let (id, txid) = (row.version_id.to_string(), row.txid.to_string());
     let vout = i32::try_from(row.vout).map_err(Error::internal)?;
     let made_way = vec![id.clone().into(), txid.clone().into(), row.kind.as_str().into(), row.proof.is_some().into()];
@@ -65,16 +65,16 @@ pub(super) async fn declare(tx: &Tx, row: &Row) -> Result<()> {
     }
     match &row.proof {
         Some(proof) => attach(tx, row.version_id, proof).await,
-        None => Ok(()),
+        None => Ok(false),
     }
 }
 
-/// Puts a proof to a declaration.
-pub(super) async fn attach(tx: &Tx, version_id: VersionId, (envelope, verified): &(Value, Verified)) -> Result<()> {
+/// Puts a proof to a declaration; answers whether it had another or none.
+pub(super) async fn attach(tx: &Tx, version_id: VersionId, (envelope, verified): &(Value, Verified)) -> Result<bool> {
     let (id, hash) = (version_id.to_string(), verified.block_hash.to_string());
     let height = i32::try_from(verified.block_height).map_err(Error::internal)?;
     let values = vec![id.clone().into(), envelope.clone().into(), hash.clone().into(), height.into()];
-    tx.execute("publish.attach", ATTACH, values).await?;
+    let is_new = tx.execute("publish.attach", ATTACH, values).await? > 0;
     tx.execute("publish.verified", VERIFIED, vec![id.into(), hash.into(), height.into()]).await?;
-    Ok(())
+    Ok(is_new)
 }

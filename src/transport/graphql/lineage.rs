@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use async_graphql::{Context, Enum, Object};
+use tokio::sync::OnceCell;
 
 use super::assets::AssetNode;
-use super::error::{Nullable, nullable};
+use super::error::{Nullable, graphql, nullable};
 use super::loaders::Loaders;
 use crate::domain::lineage::event::Named;
 use crate::domain::lineage::graph::{Direction, Graph};
 use crate::domain::lineage::node::Kind;
 use crate::error::Result;
+use crate::flows::lineage::standing::{Standing, standings};
 
 /// What a list of a graph counts as in the cost of a query: there may be more in it, within the bounds of graphs.
 const LIST: usize = 100;
@@ -27,11 +29,25 @@ pub(super) enum LineageDirection {
     Both,
 }
 
+/// How an edge stands to the manifest of what it leads to.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "Standing")]
+pub(super) enum LineageStanding {
+    /// A manifest that is proven on the best chain states it too.
+    Anchored,
+    /// Events say it, and nobody has proven it.
+    Claimed,
+    /// The manifest states other origins.
+    Contradicted,
+}
+
 /// Datasets around one, and the jobs that made them of each other, as events tell it.
 pub(super) struct Lineage {
     graph: Arc<Graph>,
     depth: u32,
     direction: Direction,
+    /// How the edges stand: found for all of them at once, when it is asked of one.
+    standings: Arc<OnceCell<Vec<Standing>>>,
 }
 
 impl Lineage {
@@ -47,7 +63,7 @@ impl Lineage {
         let depth = room.depth(depth.map(|depth| u32::try_from(depth).unwrap_or(u32::MAX)))?;
         let direction = Direction::from(direction);
         let graph = room.graph(&loaders.caller, node, depth, direction).await?;
-        Ok(graph.map(|graph| Self { graph, depth, direction }))
+        Ok(graph.map(|graph| Self { graph, depth, direction, standings: Arc::default() }))
     }
 }
 
@@ -79,7 +95,7 @@ impl Lineage {
     /// What was made of what.
     #[graphql(complexity = "LIST * child_complexity")]
     async fn edges(&self) -> Vec<LineageEdge> {
-        let edge = |place: usize| LineageEdge { graph: self.graph.clone(), place };
+        let edge = |place| LineageEdge { graph: self.graph.clone(), place, standings: self.standings.clone() };
         (0..self.graph.edges.len()).map(edge).collect()
     }
 
@@ -141,6 +157,7 @@ impl LineageDataset {
 pub(super) struct LineageEdge {
     graph: Arc<Graph>,
     place: usize,
+    standings: Arc<OnceCell<Vec<Standing>>>,
 }
 
 impl LineageEdge {
@@ -164,6 +181,14 @@ impl LineageEdge {
     /// The job that did it, as `job:<namespace>:<name>`.
     async fn job(&self) -> String {
         self.graph.jobs[self.graph.edges[self.place].job as usize].id(Kind::Job)
+    }
+
+    /// How it stands to the manifest of what it leads to.
+    async fn standing(&self, ctx: &Context<'_>) -> async_graphql::Result<LineageStanding> {
+        let Loaders { app, caller, .. } = ctx.data_unchecked();
+        let found = self.standings.get_or_try_init(|| standings(app, caller, &self.graph)).await;
+        let standing = found.map_err(|error| graphql(&error))?.get(self.place).copied();
+        Ok(standing.unwrap_or(Standing::Claimed).into())
     }
 }
 

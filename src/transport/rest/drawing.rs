@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::domain::lineage::event::Named;
 use crate::domain::lineage::graph::{Direction, Graph};
 use crate::domain::lineage::node::Kind;
+use crate::flows::lineage::standing::Standing;
 
 #[derive(Serialize)]
 struct Simple<'a> {
@@ -33,6 +34,8 @@ struct Edge<'a> {
     from: &'a str,
     to: &'a str,
     job: &'a str,
+    /// How it stands to the manifest that is on chain.
+    standing: &'static str,
 }
 
 #[derive(Serialize)]
@@ -49,17 +52,22 @@ fn ids(graph: &Graph) -> (Vec<String>, Vec<String>) {
 }
 
 /// As Overlay draws it.
-pub(super) fn simple(graph: &Graph, depth: u32, way: Direction) -> serde_json::Result<Vec<u8>> {
+pub(super) fn simple(graph: &Graph, standings: &[Standing], depth: u32, way: Direction) -> serde_json::Result<Vec<u8>> {
     let (ids, jobs) = ids(graph);
     let id = |place: u32| ids[place as usize].as_str();
     let nodes = graph.nodes.iter().zip(&ids);
-    let edges = graph.edges.iter();
+    let edges = graph.edges.iter().zip(standings).map(|(edge, standing)| Edge {
+        from: id(edge.from),
+        to: id(edge.to),
+        job: &jobs[edge.job as usize],
+        standing: standing.as_str(),
+    });
     serde_json::to_vec(&Simple {
         node: id(0),
         depth,
         direction: way.as_str(),
         nodes: nodes.map(|(node, id)| Dataset { id, kind: "dataset", named: &node.named, depth: node.depth }).collect(),
-        edges: edges.map(|e| Edge { from: id(e.from), to: id(e.to), job: &jobs[e.job as usize] }).collect(),
+        edges: edges.collect(),
         frontier: graph.frontier.iter().map(|place| id(*place)).collect(),
         stats: Stats { nodes: graph.nodes.len(), edges: graph.edges.len(), truncated: graph.is_truncated },
     })
@@ -100,10 +108,11 @@ struct CytoEdge<'a> {
     target: &'a str,
     label: &'a str,
     job: &'a str,
+    standing: &'static str,
 }
 
 /// As Cytoscape reads its elements.
-pub(super) fn cyto(graph: &Graph) -> serde_json::Result<Vec<u8>> {
+pub(super) fn cyto(graph: &Graph, standings: &[Standing]) -> serde_json::Result<Vec<u8>> {
     let (ids, jobs) = ids(graph);
     let nodes = graph.nodes.iter().zip(&ids).enumerate().map(|(at, (node, id))| CytoNode {
         id,
@@ -113,13 +122,14 @@ pub(super) fn cyto(graph: &Graph) -> serde_json::Result<Vec<u8>> {
         depth: node.depth,
         frontier: graph.frontier.binary_search(&(at as u32)).is_ok(),
     });
-    let edges = graph.edges.iter().map(|edge| CytoEdge {
+    let edges = graph.edges.iter().zip(standings).map(|(edge, standing)| CytoEdge {
         // Names of three things may be longer than anybody wants an identifier.
         id: format!("edge:{}:{}:{}", edge.from, edge.to, edge.job),
         source: &ids[edge.from as usize],
         target: &ids[edge.to as usize],
         label: &graph.jobs[edge.job as usize].name,
         job: &jobs[edge.job as usize],
+        standing: standing.as_str(),
     });
     let elements =
         Elements { nodes: nodes.map(|data| Data { data }).collect(), edges: edges.map(|data| Data { data }).collect() };

@@ -21,6 +21,7 @@ use crate::domain::lineage::event::Named;
 use crate::domain::lineage::graph::Direction;
 use crate::domain::lineage::node::{self, Kind};
 use crate::error::{Error, Result};
+use crate::flows::lineage::standing::standings;
 use crate::transport::answer::{Hold, finish};
 use crate::transport::http::Served;
 
@@ -147,6 +148,7 @@ async fn drawn(served: &Served, caller: &Caller, query: &str) -> Result<Vec<u8>>
     };
     let graph = room.graph(caller, node, depth, way).await?;
     let graph = graph.ok_or_else(|| Error::not_found("no event names this dataset").hint("node"))?;
-    let body = if is_simple { simple(&graph, depth, way) } else { cyto(&graph) };
+    let standings = standings(&served.app, caller, &graph).await?;
+    let body = if is_simple { simple(&graph, &standings, depth, way) } else { cyto(&graph, &standings) };
     body.map_err(Error::internal)
 }
