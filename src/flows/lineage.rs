@@ -70,10 +70,7 @@ pub async fn record(app: &App, texts: &[&str]) -> Result<Vec<Outcome>> {
         Err(error) => return Err(error),
     };
     let refused = texts.iter().zip(&outcomes).filter_map(|(text, outcome)| Some((text, outcome.as_ref().err()?)));
-    let letters: Vec<Letter> = refused.map(|(text, (_, faults))| Letter::new(text, faults)).collect();
-    if !letters.is_empty() {
-        app.write("lineage.dead_letters", move |tx| Box::pin(async move { store::bury(tx, letters).await })).await?;
-    }
+    bury(app, refused.map(|(text, (_, faults))| Letter::new(text, faults)).collect()).await?;
     let mut new = new.into_iter();
     let told = |outcome: std::result::Result<(), (Kind, Vec<Fault>)>| match outcome {
         Err((kind, faults)) => Outcome::Refused(kind, faults),
@@ -81,6 +78,21 @@ pub async fn record(app: &App, texts: &[&str]) -> Result<Vec<Outcome>> {
         Ok(()) => Outcome::Known,
     };
     Ok(outcomes.into_iter().map(told).collect())
+}
+
+/// Puts away what is known to be no event.
+///
+/// # Errors
+/// What the database answers.
+pub async fn refuse(app: &App, text: &str, faults: &[Fault]) -> Result<()> {
+    bury(app, vec![Letter::new(text, faults)]).await
+}
+
+async fn bury(app: &App, letters: Vec<Letter>) -> Result<()> {
+    if !letters.is_empty() {
+        app.write("lineage.dead_letters", move |tx| Box::pin(async move { store::bury(tx, letters).await })).await?;
+    }
+    Ok(())
 }
 
 /// Keeps the events of several requests in one transaction. If one of them is in the way, each in its own.

@@ -169,11 +169,16 @@ impl Batch {
     }
 }
 
+/// Most edges of one run. What reads and writes more makes none: they would take longer to write down than anybody waits, and
+/// who looks at the graph could tell nothing by them. That it reads and writes all that is known all the same ([`Batch::io`]).
+pub const MAX_PAIRS: usize = 10_000;
+
 /// The edges of a job that reads all of `inputs` and writes all of `outputs`. What it updates in place is no edge.
 fn product<'a>(
     inputs: &'a BTreeSet<Named>, outputs: &'a BTreeSet<Named>, job: &'a Named,
 ) -> impl Iterator<Item = Edge> + 'a {
-    let pairs = inputs.iter().flat_map(move |from| outputs.iter().map(move |to| (from, to)));
+    let is_shown = inputs.len() * outputs.len() <= MAX_PAIRS;
+    let pairs = inputs.iter().filter(move |_| is_shown).flat_map(move |from| outputs.iter().map(move |to| (from, to)));
     let edge = |(from, to): (&Named, &Named)| Edge { from: from.clone(), to: to.clone(), job: job.clone() };
     pairs.filter(|(from, to)| from != to).map(edge)
 }

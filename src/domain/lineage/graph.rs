@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 
 use super::batch::Edge;
 use super::event::Named;
@@ -18,6 +19,9 @@ use crate::error::{Error, Result};
 
 /// How much of a graph is shown each way.
 pub const BUDGET: Budget = Budget { nodes: 2_000, edges: 10_000, bytes: 4 << 20 };
+
+/// Walks that may go on at a time, each with a connection to the database: others need some too, and a walk can be long.
+const AT_ONCE: usize = 4;
 
 /// Steps when nothing is said.
 const DEFAULT_DEPTH: u32 = 5;
@@ -132,12 +136,14 @@ pub struct Lineage {
     pub(super) db: Db,
     pub(super) cache: Cache,
     pub(super) max_depth: u32,
+    /// Walks that may go on at a time.
+    pub(super) turns: Arc<Semaphore>,
 }
 
 impl Lineage {
     /// A room over the database and the cache, whose graphs are at most this deep.
     pub fn new(db: Db, cache: Cache, max_depth: u32) -> Self {
-        Self { db, cache, max_depth }
+        Self { db, cache, max_depth, turns: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
     /// The depth that is asked for, checked.
@@ -164,10 +170,10 @@ impl Lineage {
             return Err(Error::invalid("`node` must be a dataset: `dataset:<namespace>:<name>`").hint("node"));
         }
         let key = key(node, depth, way.as_str(), "simple");
-        let db = self.db.clone();
+        let room = self.clone();
         let load = move || {
-            let (db, id) = (db.clone(), id.clone());
-            async move { read(&db, &id.meanings, depth, way).await }
+            let (room, id) = (room.clone(), id.clone());
+            async move { read(&room, &id.meanings, depth, way).await }
         };
         self.cache.get(caller.ledger(), key, load).await
     }
@@ -190,16 +196,16 @@ fn existence_of(named: &Named) -> [Tag; 2] {
     [Tag::new(format!("lineage_dataset:{}", named.key())), edges_of(named)]
 }
 
-async fn read(db: &Db, meanings: &[Named], depth: u32, way: Direction) -> Result<Loaded<Graph>> {
-    let Some(at) = store::first_known(db, meanings).await? else {
+async fn read(room: &Lineage, meanings: &[Named], depth: u32, way: Direction) -> Result<Loaded<Graph>> {
+    let Some(at) = store::first_known(&room.db, meanings).await? else {
         return Ok(Loaded { value: None, tags: meanings.iter().flat_map(existence_of).collect() });
     };
     let start = &meanings[at];
     let found = match way {
-        Direction::Up => vec![walk(db, start, depth, true).await?],
-        Direction::Down => vec![walk(db, start, depth, false).await?],
+        Direction::Up => vec![walk(room, start, depth, true).await?],
+        Direction::Down => vec![walk(room, start, depth, false).await?],
         Direction::Both => {
-            let (up, down) = tokio::try_join!(walk(db, start, depth, true), walk(db, start, depth, false))?;
+            let (up, down) = tokio::try_join!(walk(room, start, depth, true), walk(room, start, depth, false))?;
             vec![up, down]
         }
     };
@@ -214,7 +220,8 @@ async fn read(db: &Db, meanings: &[Named], depth: u32, way: Direction) -> Result
 }
 
 /// Each level as it is when it is read: edges come, and do not go, so nothing is shown that never was.
-async fn walk(db: &Db, start: &Named, depth: u32, is_up: bool) -> Result<Found<Named, Edge>> {
+async fn walk(room: &Lineage, start: &Named, depth: u32, is_up: bool) -> Result<Found<Named, Edge>> {
+    let (db, _turn) = (&room.db, room.turns.acquire().await.map_err(Error::internal)?);
     let mut walk = Walk::from([start.clone()], BUDGET);
     while walk.depth() < depth && !walk.level().is_empty() && !walk.is_truncated() {
         let (steps, unseen) = store::steps(db, walk.level(), is_up).await?;

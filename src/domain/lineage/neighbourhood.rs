@@ -17,7 +17,7 @@ use crate::cache::{self, Cached, Loaded};
 use crate::coherence::Tag;
 use crate::db::Db;
 use crate::domain::caller::Caller;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The facets that are shown.
 const FACETS: [&str; 7] =
@@ -63,10 +63,13 @@ impl Lineage {
     pub async fn neighbourhood(&self, caller: &Caller, node: &str, depth: u32) -> Result<Option<Arc<Neighbourhood>>> {
         let id = NodeId::read(node, "nodeId")?;
         let depth = depth.min(self.max_depth);
-        let db = self.db.clone();
+        let room = self.clone();
         let load = move || {
-            let (db, id) = (db.clone(), id.clone());
-            async move { read(&db, &id, depth).await }
+            let (room, id) = (room.clone(), id.clone());
+            async move {
+                let _turn = room.turns.acquire().await.map_err(Error::internal)?;
+                read(&room.db, &id, depth).await
+            }
         };
         self.cache.get(caller.ledger(), key(node, depth, "both", "marquez"), load).await
     }

@@ -1,4 +1,7 @@
 //! What names a job or a dataset: `dataset:<namespace>:<name>`, in which the namespace and the name may have colons of their own.
+//!
+//! What is written here can be read only one way: in the name `:` is `%3A`, and `%` is `%25`, so the last colon ends the
+//! namespace. People write names as they are; then every colon may be the one that ends it.
 
 use sha2::{Digest, Sha256};
 
@@ -6,7 +9,7 @@ use super::event::{MAX_NAME, MAX_NAMESPACE, MAX_RUN, Named};
 use crate::domain::hex::encode_hex;
 use crate::error::{Error, Result};
 
-/// Most places at which a name may be cut.
+/// Most places at which a name may be cut, counted from its end.
 const MAX_CUTS: usize = 32;
 
 /// What a node is.
@@ -36,8 +39,17 @@ impl Named {
         encode_hex(&digest[..16])
     }
 
-    /// The node identifier.
+    /// The node identifier, which names nothing else.
     pub fn id(&self, kind: Kind) -> String {
+        if !self.name.contains([':', '%']) {
+            return self.plain_id(kind);
+        }
+        let name = self.name.replace('%', "%25").replace(':', "%3A");
+        format!("{}:{}:{name}", kind.as_str(), self.namespace)
+    }
+
+    /// The node identifier as other servers write it, which may name something else too.
+    pub fn plain_id(&self, kind: Kind) -> String {
         format!("{}:{}:{}", kind.as_str(), self.namespace, self.name)
     }
 
@@ -52,7 +64,8 @@ impl Named {
 pub struct NodeId {
     /// What it says it is.
     pub kind: Kind,
-    /// What it may name, the longest namespace first: namespaces are URLs, and have more colons than names have.
+    /// What it may name: first what it names as it is written here, then the longest namespace first, as namespaces are URLs,
+    /// and have more colons than names have.
     pub meanings: Vec<Named>,
 }
 
@@ -70,8 +83,19 @@ impl NodeId {
                 let form = "`dataset:<namespace>:<name>` or `job:<namespace>:<name>`";
                 Error::invalid(format!("`{parameter}` must be {form}")).hint(parameter)
             })?;
-        Ok(Self { kind, meanings: meanings(rest, ':', parameter)? })
+        let mut readings = meanings(rest, ':', parameter)?;
+        if let Some(written) = readings.first().and_then(unescaped) {
+            readings.insert(0, written);
+        }
+        Ok(Self { kind, meanings: readings })
     }
+}
+
+/// What is named if the name is escaped as in [`Named::id`]; `None` when it has no escapes.
+fn unescaped(raw: &Named) -> Option<Named> {
+    // The longest namespace there is ends at the last colon.
+    let name = raw.name.replace("%3A", ":").replace("%25", "%");
+    (name != raw.name && !raw.name.contains(':')).then(|| Named { namespace: raw.namespace.clone(), name })
 }
 
 /// The name of a namespace.
@@ -114,16 +138,13 @@ pub fn meanings(text: &str, separator: char, parameter: &'static str) -> Result<
     if text.contains('\0') {
         return refuse("must be without NUL".into());
     }
-    let cuts: Vec<usize> = text.match_indices(separator).map(|(at, _)| at).collect();
-    if cuts.len() > MAX_CUTS {
-        return refuse(format!("must have at most {MAX_CUTS} `{separator}` between and in namespace and name"));
-    }
-    let meaning = |at: &usize| {
-        let (namespace, name) = (&text[..*at], &text[*at + separator.len_utf8()..]);
+    let cuts = text.rmatch_indices(separator).take(MAX_CUTS).map(|(at, _)| at);
+    let meaning = |at: usize| {
+        let (namespace, name) = (&text[..at], &text[at + separator.len_utf8()..]);
         let fits = (1..=MAX_NAMESPACE).contains(&namespace.len()) && (1..=MAX_NAME).contains(&name.len());
         fits.then(|| Named { namespace: namespace.into(), name: name.into() })
     };
-    let meanings: Vec<Named> = cuts.iter().rev().filter_map(meaning).collect();
+    let meanings: Vec<Named> = cuts.filter_map(meaning).collect();
     if meanings.is_empty() {
         return refuse(format!(
             "must name a namespace of 1 to {MAX_NAMESPACE} bytes and, after a `{separator}`, a name of 1 to {MAX_NAME} bytes"
@@ -149,12 +170,24 @@ mod tests {
         assert_eq!(node, NodeId { kind: Kind::Dataset, meanings });
         assert_eq!(read("job:a:b").expect("a node").meanings, [named("a", "b")]);
         assert_eq!(read("dataset:a::b").expect("a node").meanings, [named("a:", "b"), named("a", ":b")]);
-        let long = format!("dataset:{}", "a:".repeat(34));
-        for text in
-            ["", "dataset", "dataset:", "dataset:a", "dataset:a:", "dataset::a", "run:a:b", "dataset:a:b\0", &long]
-        {
+        let many = NodeId::read(&format!("dataset:{}a", "a:".repeat(40)), "node").expect("a node");
+        assert_eq!((many.meanings.len(), many.meanings[0].namespace.len()), (32, 79));
+        for text in ["", "dataset", "dataset:", "dataset:a", "dataset:a:", "dataset::a", "run:a:b", "dataset:a:b\0"] {
             assert_eq!(read(text).expect_err(text).hint_text(), Some("node"));
         }
+    }
+
+    #[test]
+    fn what_is_written_is_read_as_it_was_meant() {
+        for (namespace, name) in
+            [("n", "a:b"), ("n:a", "b"), ("n", "100%"), ("n%3A", "%3A"), ("n", "%253A:%"), ("a:b", "c:d")]
+        {
+            let named = Named { namespace: namespace.into(), name: name.into() };
+            let id = named.id(Kind::Dataset);
+            assert_eq!(NodeId::read(&id, "node").expect("a node").meanings[0], named, "{id}");
+        }
+        let read = |text: &str| NodeId::read(text, "node").expect("a node").meanings.len();
+        assert_eq!((read("dataset:n:a%3Ab"), read("dataset:n:a:b"), read("dataset:n:ab")), (2, 2, 1));
     }
 
     #[test]

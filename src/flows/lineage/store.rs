@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::Letter;
 use crate::db::Tx;
-use crate::domain::lineage::batch::{Batch, Facts, RunFacts};
+use crate::domain::lineage::batch::{Batch, Facts, MAX_PAIRS, RunFacts};
 use crate::domain::lineage::event::{About, Event, Named};
 use crate::error::{Error, Result};
 
@@ -75,7 +75,8 @@ const TELL: &str = concat!(
     ) \
     insert into public.lineage_edges (from_namespace, from_name, to_namespace, to_name, job_namespace, job_name) \
     select i ->> 'namespace', i ->> 'name', o ->> 'namespace', o ->> 'name', job_namespace, job_name \
-        from runs, jsonb_array_elements(inputs) as i, jsonb_array_elements(outputs) as o where i <> o \
+        from runs, jsonb_array_elements(inputs) as i, jsonb_array_elements(outputs) as o \
+        where i <> o and jsonb_array_length(inputs)::bigint * jsonb_array_length(outputs) <= $6 \
     union \
     select e -> 'from' ->> 'namespace', e -> 'from' ->> 'name', e -> 'to' ->> 'namespace', e -> 'to' ->> 'name', \
         e -> 'job' ->> 'namespace', e -> 'job' ->> 'name' from jsonb_array_elements($4) as e \
@@ -120,6 +121,7 @@ pub(super) async fn tell(tx: &Tx, batch: &Batch) -> Result<()> {
         run_facts(runs)?.into(),
         listed(edges)?.into(),
         listed(io)?.into(),
+        i64::try_from(MAX_PAIRS).map_err(Error::internal)?.into(),
     ];
     tx.execute("lineage.tell", TELL, values).await?;
     Ok(())

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use super::advisories::AdvisoryObject;
 use super::error::{Nullable, graphql, nullable};
 use super::inputs::{AssetFilter, AssetOrder, whole};
-use super::lineage::{Lineage, LineageDirection};
+use super::lineage::{GRAPH, Lineage, LineageDirection};
 use super::loaders::Loaders;
 use super::page::{Arguments, connection, cost};
 use super::prices::QuoteObject;
@@ -221,7 +221,7 @@ impl AssetNode {
     }
 
     /// What it was made of, and what was made of it, as lineage events tell it; null when none names it.
-    #[graphql(complexity = "200 + child_complexity")]
+    #[graphql(complexity = "GRAPH + child_complexity")]
     async fn lineage(
         &self, ctx: &Context<'_>, depth: Option<i32>,
         #[graphql(default_with = "LineageDirection::Both")] direction: LineageDirection,

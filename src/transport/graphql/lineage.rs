@@ -17,6 +17,9 @@ use crate::flows::lineage::standing::{Standing, standings};
 /// What a list of a graph counts as in the cost of a query: there may be more in it, within the bounds of graphs.
 const LIST: usize = 100;
 
+/// What a graph counts as: a dozen statements, where other fields take a part of one.
+pub(super) const GRAPH: usize = 2_000;
+
 /// Which way a graph is walked.
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
 #[graphql(remote = "Direction")]
@@ -199,7 +202,7 @@ pub(super) struct LineageQuery;
 impl LineageQuery {
     /// What a dataset is made of, and what is made of it, as lineage events tell it. `node` is `dataset:<namespace>:<name>`: of
     /// several readings the one counts whose namespace is longest and known. Null when no event names it.
-    #[graphql(complexity = "200 + child_complexity")]
+    #[graphql(complexity = "GRAPH + child_complexity")]
     async fn lineage(
         &self, ctx: &Context<'_>, node: String, depth: Option<i32>,
         #[graphql(default_with = "LineageDirection::Both")] direction: LineageDirection,

@@ -4,22 +4,24 @@
 //! Clients send again what is answered with 5xx, and nothing else. So 503 says that nothing was kept, and 4xx that to send it
 //! again would not help: by then it is a dead letter.
 
+use std::io::Read as _;
+
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
+use flate2::read::MultiGzDecoder;
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
-use tower_http::decompression::RequestDecompressionLayer;
 
 use super::{body, error};
 use crate::domain::Fault;
 use crate::error::{Error, Kind, Result};
-use crate::flows::lineage::{Outcome, record};
+use crate::flows::lineage::{Outcome, record, refuse};
 use crate::transport::caller;
 use crate::transport::http::Served;
 
@@ -33,45 +35,88 @@ pub(in crate::transport) fn routes(limit: usize) -> Router<Served> {
         .route("/api/v1/lineage/batch", post(many))
         .route("/openlineage/ingest", post(either))
         .layer(DefaultBodyLimit::max(limit))
-        .layer(RequestDecompressionLayer::new())
 }
 
 type Body = std::result::Result<Bytes, BytesRejection>;
 
+/// What is sent to a route.
+#[derive(Clone, Copy)]
+enum Form {
+    One,
+    Many,
+    Either,
+}
+
 async fn one(State(served): State<Served>, headers: HeaderMap, body: Body) -> Response {
-    match read(&served, &headers, body) {
-        Ok(text) => single(&served, &text).await,
-        Err(error) => error::answer(&error),
-    }
+    taken(&served, &headers, body, Form::One).await
 }
 
 async fn many(State(served): State<Served>, headers: HeaderMap, body: Body) -> Response {
-    match read(&served, &headers, body) {
-        Ok(text) => batch(&served, &text).await,
-        Err(error) => error::answer(&error),
-    }
+    taken(&served, &headers, body, Form::Many).await
 }
 
 async fn either(State(served): State<Served>, headers: HeaderMap, body: Body) -> Response {
-    match read(&served, &headers, body) {
-        Ok(text) if text.trim_start().starts_with('[') => batch(&served, &text).await,
-        Ok(text) => single(&served, &text).await,
-        Err(error) => error::answer(&error),
+    taken(&served, &headers, body, Form::Either).await
+}
+
+async fn taken(served: &Served, headers: &HeaderMap, body: Body, form: Form) -> Response {
+    let text = match read(served, headers, body).await {
+        Ok(Ok(text)) => text,
+        Ok(Err(lossy)) => return no_text(served, &lossy).await,
+        Err(error) => return error::answer(&error),
+    };
+    match form {
+        Form::Many => batch(served, &text).await,
+        Form::Either if text.trim_start().starts_with('[') => batch(served, &text).await,
+        Form::One | Form::Either => single(served, &text).await,
     }
 }
 
-/// The body of a request of somebody who may send events. What is not UTF-8 is no JSON, and is kept as far as it can be read.
-fn read(served: &Served, headers: &HeaderMap, given: Body) -> Result<String> {
+/// The body of a request of somebody who may send events.
+async fn read(served: &Served, headers: &HeaderMap, given: Body) -> Result<Result<String, String>> {
     caller::may_ingest(served, headers)?;
     body::is_json(headers)?;
     let bytes = given.map_err(|refused| match refused.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            let message = format!("{}; see INGEST_BODY_LIMIT", refused.body_text());
-            Error::new(Kind::PayloadTooLarge, "payload-too-large", message)
-        }
-        _ => Error::invalid("the body cannot be read, or not be unpacked"),
+        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+        _ => Error::invalid("the body cannot be read"),
     })?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    let bytes = unpacked(headers, bytes, served.http.ingest.body_limit).await?;
+    Ok(String::from_utf8(bytes.into()).map_err(|text| String::from_utf8_lossy(text.as_bytes()).into_owned()))
+}
+
+fn too_large() -> Error {
+    Error::new(Kind::PayloadTooLarge, "payload-too-large", "the body is too large; see INGEST_BODY_LIMIT")
+}
+
+/// The body without its packing, if it has one; `limit` bytes at most.
+async fn unpacked(headers: &HeaderMap, bytes: Bytes, limit: usize) -> Result<Bytes> {
+    let coding = headers.get(header::CONTENT_ENCODING).map_or(&b"identity"[..], |coding| coding.as_bytes());
+    if coding.eq_ignore_ascii_case(b"identity") {
+        return Ok(bytes);
+    }
+    if !coding.eq_ignore_ascii_case(b"gzip") && !coding.eq_ignore_ascii_case(b"x-gzip") {
+        let message = "`Content-Encoding` must be `gzip`, or not be there";
+        return Err(Error::new(Kind::UnsupportedMediaType, "unsupported-media-type", message));
+    }
+    let unpack = move || {
+        let mut unpacked = Vec::new();
+        // One byte more than there may be says that there are more.
+        let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+        MultiGzDecoder::new(&bytes[..]).take(most).read_to_end(&mut unpacked).map(|_size| unpacked)
+    };
+    // It may take longer than others should wait for this thread.
+    let unpacked = tokio::task::spawn_blocking(unpack).await.map_err(Error::internal)?;
+    let unpacked = unpacked.map_err(|_| Error::invalid("the body cannot be unpacked: it is no gzip, or is cut off"))?;
+    if unpacked.len() > limit { Err(too_large()) } else { Ok(unpacked.into()) }
+}
+
+/// What is answered to one who sent no UTF-8, and so no JSON.
+async fn no_text(served: &Served, text: &str) -> Response {
+    let fault = Fault { pointer: String::new(), rule: "must be JSON in UTF-8".into() };
+    match refuse(&served.app, text, &[fault.clone()]).await {
+        Ok(()) => error::answer(&Fault::refusal(Kind::Invalid, "invalid-event", &[fault])),
+        Err(error) => error::answer(&error),
+    }
 }
 
 async fn single(served: &Served, text: &str) -> Response {

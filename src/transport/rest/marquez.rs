@@ -144,7 +144,7 @@ async fn search((State(served), Extension(caller), RawQuery(query)): From) -> Re
         let namespace = asked.given.get("namespace").map(String::as_str);
         let part = Part { offset: 0, ..part(&asked.given)? };
         let found = asked.app.lineage.search(&asked.caller, text, kind, namespace, part).await?;
-        Ok(json!({"totalCount": found.total, "results": found.items.iter().map(of_match).collect::<Vec<_>>()}))
+        Ok(json!({"totalCount": found.total, "results": found.items.iter().map(|found| of_match(found, Named::plain_id)).collect::<Vec<_>>()}))
     })
     .await
 }
@@ -233,10 +233,10 @@ async fn run(path: Names<String>, (State(served), Extension(caller), RawQuery(qu
 }
 
 /// What matches a text.
-pub(super) fn of_match(found: &Match) -> Value {
+pub(super) fn of_match(found: &Match, id: impl Fn(&Named, Kind) -> String) -> Value {
     let (kind, word) = if found.is_job { (Kind::Job, "JOB") } else { (Kind::Dataset, "DATASET") };
     let Named { namespace, name } = &found.named;
-    json!({"type": word, "name": name, "namespace": namespace, "updatedAt": found.updated_at, "nodeId": found.named.id(kind)})
+    json!({"type": word, "name": name, "namespace": namespace, "updatedAt": found.updated_at, "nodeId": id(&found.named, kind)})
 }
 
 fn of_namespace(namespace: &Namespace) -> Value {
@@ -294,10 +294,19 @@ fn of_run(run: &Run) -> Value {
     })
 }
 
+/// Identifiers as Marquez's readers write them themselves, and look for them; of those that name two things, the ones that name
+/// one.
+fn ids<'a>(all: impl Iterator<Item = &'a Named> + Clone, kind: Kind) -> Vec<String> {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    all.clone().for_each(|named| *counts.entry(named.plain_id(kind)).or_default() += 1);
+    let id = |named: &Named| Some(named.plain_id(kind)).filter(|id| counts[id] == 1).unwrap_or_else(|| named.id(kind));
+    all.map(id).collect()
+}
+
 /// Jobs and datasets as Marquez's graph has them: each with the edges that come in and go out.
 fn drawn(found: &Neighbourhood) -> Value {
-    let datasets: Vec<String> = found.datasets.iter().map(|dataset| dataset.named.id(Kind::Dataset)).collect();
-    let jobs: Vec<String> = found.jobs.iter().map(|job| job.named.id(Kind::Job)).collect();
+    let datasets = ids(found.datasets.iter().map(|dataset| &dataset.named), Kind::Dataset);
+    let jobs = ids(found.jobs.iter().map(|job| &job.named), Kind::Job);
     let mut edges: BTreeMap<&str, [Vec<Value>; 2]> = BTreeMap::new();
     for io in &found.io {
         let (job, dataset) = (jobs[io.job as usize].as_str(), datasets[io.dataset as usize].as_str());

@@ -109,7 +109,9 @@ async fn search(
         let given = parameters(query.as_deref(), &["q", "limit", "offset"])?;
         let text = given.get("q").map_or("", String::as_str);
         let found = served.app.lineage.search(&caller, text, None, None, part(&given)?).await?;
-        Ok(json!({"results": found.items.iter().map(of_match).collect::<Vec<_>>(), "totalCount": found.total}))
+        Ok(
+            json!({"results": found.items.iter().map(|found| of_match(found, Named::id)).collect::<Vec<_>>(), "totalCount": found.total}),
+        )
     };
     told(outcome.await, caller)
 }

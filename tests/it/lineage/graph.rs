@@ -196,6 +196,41 @@ async fn a_dataset_that_comes_later_takes_its_name() {
     .await;
 }
 
+/// Two datasets that a careless reader would take for one.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_identifier_of_an_answer_names_one_dataset() {
+    with(open(), async |app| {
+        let named = |namespace: &str, name: &str| json!({"namespace": namespace, "name": name});
+        let (one, other) = (named("n", "a:b"), named("n:a", "b"));
+        for (run, from, to) in
+            [("1", &named("n", "src"), &one), ("2", &named("n", "src"), &other), ("3", &one, &named("n", "x"))]
+        {
+            let mut told = event(run, "COMPLETE", 1, &[], &[]);
+            told["inputs"] = json!([from]);
+            told["outputs"] = json!([to]);
+            let answer = sending(app, "/api/v1/lineage", told.to_string()).send().await.expect("answer");
+            assert_eq!(answer.status(), StatusCode::CREATED);
+        }
+        let graph = asked(app, &[("node", "dataset:n:src"), ("direction", "down")]).await;
+        let ids: BTreeSet<String> = shown(&graph).0.into_keys().collect();
+        assert_eq!(ids.len(), 4, "{ids:?}");
+        for node in graph["nodes"].as_array().expect("nodes") {
+            let id = node["id"].as_str().expect("an id");
+            let again = asked(app, &[("node", id), ("direction", "down")]).await;
+            assert_eq!(
+                (&again["nodes"][0]["namespace"], &again["nodes"][0]["name"]),
+                (&node["namespace"], &node["name"]),
+                "{id}"
+            );
+        }
+        let (with_x, without) =
+            (asked(app, &[("node", "dataset:n:a%3Ab")]).await, asked(app, &[("node", "dataset:n:a:b")]).await);
+        let has_x = |graph: &Value| shown(graph).0.contains_key("dataset:n:x");
+        assert_eq!((has_x(&with_x), has_x(&without)), (true, false));
+    })
+    .await;
+}
+
 /// A node with very many neighbours is cut by the bounds, and says so.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_neighbourhood_is_cut() {

@@ -40,6 +40,10 @@ async fn a_graph_is_walked() {
         let frontier: Vec<&Value> = up["nodes"].as_array().expect("nodes").iter().map(|node| &node["frontier"]).collect();
         assert_eq!(frontier, [&json!(false), &json!(true)]);
         assert_eq!(app.query(text, json!({"node": "dataset:db:none"})).await["lineage"], Value::Null);
+        // Each graph is a walk of its own: no document asks for many.
+        let many: String = (0..10).map(|n| format!("g{n}: lineage(node: \"dataset:db:b\") {{ truncated }} ")).collect();
+        let refused = app.errors(&format!("{{ {many} }}"), json!({})).await;
+        assert!(refused[0]["message"].as_str().expect("text").contains("complex"), "{refused}");
         for (variables, hint) in [
             (json!({"node": "b"}), "node"),
             (json!({"node": "dataset:db:b", "depth": -1}), "depth"),

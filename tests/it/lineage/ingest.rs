@@ -113,6 +113,56 @@ async fn what_is_no_event_is_kept_as_a_dead_letter() {
     .await;
 }
 
+/// What is no UTF-8 is no JSON; it is not taken for something that it resembles.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_text_is_refused() {
+    with(open(), async |app| {
+        let text = event("r", "START", 1, &["a?"], &[]).to_string();
+        let body: Vec<u8> = text.bytes().map(|byte| if byte == b'?' { 0xff } else { byte }).collect();
+        for path in ["/api/v1/lineage", "/api/v1/lineage/batch", "/openlineage/ingest"] {
+            let answer = sending(app, path, body.clone()).send().await.expect("answer");
+            assert_eq!(answer.status().as_u16(), 400, "{path}");
+            assert!(answer.text().await.expect("text").contains("UTF-8"));
+        }
+        assert_eq!(app.rows("select attempts::text from lineage_dead_letters").await, ["3"]);
+        assert_eq!(app.rows("select count(*)::text from lineage_event_audit").await, ["0"]);
+    })
+    .await;
+}
+
+/// A run that reads and writes so much that nobody could look at its edges makes none, whether it is told at once or in pieces;
+/// and those who wait behind it do not wait long.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_of_very_many_datasets_makes_no_edges() {
+    with(open(), async |app| {
+        let names = |kind: &str, count: usize| (0..count).map(|n| format!("{kind}-{n}")).collect::<Vec<_>>();
+        let (inputs, outputs) = (names("in", 1_000), names("out", 1_000));
+        let of =
+            |names: &[String]| names.iter().map(|name| json!({"namespace": "db", "name": name})).collect::<Value>();
+        let mut told = event("wide", "COMPLETE", 1, &[], &[]);
+        (told["inputs"], told["outputs"]) = (of(&inputs), of(&outputs));
+        assert_eq!(sent(app, "/api/v1/lineage", &told).await.0, 201);
+        let mut start = event("pieces", "START", 1, &[], &[]);
+        start["inputs"] = of(&inputs);
+        assert_eq!(sent(app, "/api/v1/lineage", &start).await.0, 201);
+        let mut end = event("pieces", "COMPLETE", 2, &[], &[]);
+        end["outputs"] = of(&outputs);
+        assert_eq!(sent(app, "/api/v1/lineage", &end).await.0, 201);
+        let mut planned = told.clone();
+        planned.as_object_mut().expect("an object").remove("run");
+        assert_eq!(sent(app, "/api/v1/lineage", &planned).await.0, 201);
+        assert_eq!(app.rows("select count(*)::text from lineage_edges").await, ["0"]);
+        assert_eq!(app.rows("select count(*)::text from lineage_io").await, ["2000"]);
+        // As many as are shown.
+        let mut most = event("most", "COMPLETE", 3, &[], &[]);
+        most["job"]["name"] = json!("most");
+        (most["inputs"], most["outputs"]) = (of(&inputs[..100]), of(&outputs[..100]));
+        assert_eq!(sent(app, "/api/v1/lineage", &most).await.0, 201);
+        assert_eq!(app.rows("select count(*)::text from lineage_edges").await, ["10000"]);
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_may_be_packed_and_large_and_must_come_from_somebody() {
     with(open().with("INGEST_BODY_LIMIT", "1mb"), async |app| {
@@ -132,6 +182,18 @@ async fn a_body_may_be_packed_and_large_and_must_come_from_somebody() {
         assert_eq!(status(sending(app, "/api/v1/lineage", " ".repeat((1 << 20) + 1_000))).await, 413);
         assert_eq!(status(gzip(b"{}".to_vec())).await, 400);
         assert_eq!(status(sending(app, "/api/v1/lineage", "{}").header("content-encoding", "br")).await, 415);
+        let coded = |coding: &'static str, body: Vec<u8>| {
+            sending(app, "/api/v1/lineage", body).header("content-encoding", coding)
+        };
+        let refused = coded("br", b"{}".to_vec()).send().await.expect("answer").json::<Value>().await.expect("JSON");
+        assert_eq!(refused["error"], "unsupported-media-type");
+        assert_eq!(status(coded("GZIP", packed(&event("s", "START", 1, &[], &[]).to_string()))).await, 201);
+        // Of several pieces all are read, and what is cut off is not taken for the whole.
+        let text = event("t", "START", 1, &[], &[]).to_string();
+        let (front, back) = text.split_at(20);
+        assert_eq!(status(gzip([packed(front), packed(back)].concat())).await, 201);
+        let whole = packed(&text);
+        assert_eq!(status(gzip(whole[..whole.len() - 9].to_vec())).await, 400);
         let plain = |text: &'static str| app.http.post(format!("{}/api/v1/lineage", app.url)).body(text);
         let of_json = || plain("{}").header("content-type", "application/json");
         assert_eq!(status(of_json()).await, 401);
