@@ -113,8 +113,9 @@ async fn unpacked(headers: &HeaderMap, bytes: Bytes, limit: usize) -> Result<Byt
 /// What is answered to one who sent no UTF-8, and so no JSON.
 async fn no_text(served: &Served, text: &str) -> Response {
     let fault = Fault { pointer: String::new(), rule: "must be JSON in UTF-8".into() };
-    match refuse(&served.app, text, &[fault.clone()]).await {
-        Ok(()) => error::answer(&Fault::refusal(Kind::Invalid, "invalid-event", &[fault])),
+    let faults = [fault];
+    match refuse(&served.app, text, &faults).await {
+        Ok(()) => error::answer(&Fault::refusal(Kind::Invalid, "invalid-event", &faults)),
         Err(error) => error::answer(&error),
     }
 }
