@@ -17,6 +17,7 @@ use crate::db::{self, Db};
 use crate::devstack::{self, DevStack, Options};
 use crate::error::{Error, Result};
 use crate::flows::headers::Follower;
+use crate::flows::lineage::retain::Retention;
 use crate::flows::receipts::Sweeper;
 use crate::telemetry;
 use crate::transport::http::{Served, service};
@@ -145,6 +146,7 @@ pub struct Server {
     done: JoinHandle<()>,
     follower: Option<Follower>,
     sweeper: Sweeper,
+    retention: Option<Retention>,
 }
 
 impl Server {
@@ -164,12 +166,13 @@ impl Server {
         });
         let follower = config.market.headers.clone().map(|settings| Follower::start(app.clone(), settings));
         let sweeper = Sweeper::start(app.clone(), config.market.sweep);
-        Ok(Self { address, app, stop, done: tokio::spawn(serving), follower, sweeper })
+        let retention = config.market.lineage_keep_days.map(|days| Retention::start(app.clone(), days));
+        Ok(Self { address, app, stop, done: tokio::spawn(serving), follower, sweeper, retention })
     }
 
     /// Stops listening, lets requests that are under way finish (10 s at most), and closes the pool.
     pub async fn stop(self) {
-        drop((self.follower, self.sweeper));
+        drop((self.follower, self.sweeper, self.retention));
         // Who is told of changes is sent home: connections that last would keep the server from stopping.
         if tokio::time::timeout(std::time::Duration::from_secs(3), self.app.feed.changes().end()).await.is_err() {
             tracing::warn!("some subscribers did not close");

@@ -104,6 +104,8 @@ pub struct Market {
     pub headers: Option<headers::Settings>,
     /// Pause between sweeps over the receipts.
     pub sweep: Duration,
+    /// How long lineage events are kept, days; `None` is for ever.
+    pub lineage_keep_days: Option<u32>,
     /// Feature switches.
     pub feature_flags: Value,
 }
@@ -342,6 +344,7 @@ fn market(r: &mut Reader<'_>) -> Market {
         },
         headers: r.text("HEADERS_SOURCE").map(|source| headers::Settings { source, poll }),
         sweep: r.ms("RECEIPT_SWEEP_MS", 100, 3_600_000),
+        lineage_keep_days: r.text("LINEAGE_KEEP_DAYS").is_some().then(|| r.number("LINEAGE_KEEP_DAYS", 1, 36_500)),
         feature_flags: r
             .json("FEATURE_FLAGS_JSON", |v| v.as_object().is_some_and(|o| o.values().all(Value::is_boolean))),
     }

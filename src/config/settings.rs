@@ -160,6 +160,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("BROADCAST_MODE", "dryrun", "dryrun or live", "whether payments are sent to the network"),
     setting("OL_NAMESPACE", "overlay:dev", "1 to 200 characters", "namespace of our own lineage events"),
     setting("OL_QUERY_MAX_DEPTH", "10", "1 to 100", "deepest lineage query"),
+    setting("LINEAGE_KEEP_DAYS", "", "1 to 36500", "how long lineage events are kept; for ever when it is not set"),
     setting("OL_QUERY_CACHE_TTL_SEC", "", "0 to 2592000", "old name of the lineage TTL, in seconds"),
     setting("FEATURE_FLAGS_JSON", "{}", "a JSON object of names and true or false", "feature switches"),
     secret("ADMIN_IDENTITY_KEYS", "compressed public keys (66 hex digits), separated by commas", "who may administer"),

@@ -2,6 +2,7 @@
 //! letter, with everything that is wrong with it.
 
 pub(crate) mod own;
+pub mod retain;
 pub mod standing;
 mod store;
 

@@ -7,6 +7,7 @@ mod graphql;
 mod ingest;
 mod killed;
 mod own;
+mod retain;
 
 use serde_json::{Value, json};
 

@@ -7,12 +7,14 @@
 //! - [`batch`] gathers what several say of the same things
 //! - [`intake`] is where they wait to be kept
 //! - [`catalogue`] is what is known of each, by name and in pages
+//! - [`columns`] is which columns were made of which
 //! - [`events`] is what came, event by event, and what could not be read
 //! - [`node`] is what names a job or a dataset, [`walk`] goes from one to the next, [`graph`] is what is found,
 //!   [`neighbourhood`] what Marquez would find
 
 pub mod batch;
 pub mod catalogue;
+pub mod columns;
 pub mod event;
 pub mod events;
 pub mod graph;

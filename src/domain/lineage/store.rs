@@ -1,5 +1,7 @@
 //! The SQL that reads lineage.
 
+use std::collections::HashMap;
+
 use sea_orm::FromQueryResult;
 
 use super::batch::{Edge, Touch};
@@ -8,7 +10,7 @@ use super::graph::BUDGET;
 use super::node::{Kind, NodeId};
 use super::walk::Step;
 use crate::db::Db;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Most edges of a level that are looked at: more than are shown, as several lead to what is known already.
 const MAX_ROWS: i64 = 2 * BUDGET.edges as i64 + 1;
@@ -177,4 +179,29 @@ fn unseen<N: Clone>(level: &[N], total: Option<i64>, last: Option<i64>, came: us
     let is_whole = total < MAX_ROWS && came as i64 == total;
     let first_missing = last.map_or(0, |n| Place { n }.at());
     if is_whole { Vec::new() } else { level[first_missing..].to_vec() }
+}
+
+#[derive(FromQueryResult)]
+struct FacetRow {
+    dataset_key: String,
+    facet: Option<serde_json::Value>,
+}
+
+/// Most bytes of facets that are read at once.
+const MAX_FACETS: i64 = 16 << 20;
+
+/// What datasets say of their columns, by key; of those that say nothing, nothing.
+pub(super) async fn column_facets(db: &Db, datasets: &[Named]) -> Result<HashMap<String, serde_json::Value>> {
+    const SQL: &str = "\
+        with found as materialized (select dataset_key, facets -> 'columnLineage' as facet from public.lineage_datasets \
+            where dataset_key = any($1::text[]) and facets ? 'columnLineage') \
+        select dataset_key, case when (select sum(octet_length(facet::text)) from found) <= $2 then facet end as facet from found";
+    let rows: Vec<FacetRow> = db.all("lineage.columns", SQL, vec![keys(datasets), MAX_FACETS.into()]).await?;
+    let read = |row: FacetRow| Ok((row.dataset_key, row.facet.ok_or_else(too_many_columns)?));
+    rows.into_iter().map(read).collect()
+}
+
+fn too_many_columns() -> Error {
+    let message = format!("what is known of columns has more than {} MiB: ask for less depth", MAX_FACETS >> 20);
+    Error::new(crate::error::Kind::Conflict, "lineage-too-large", message).hint("depth")
 }

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use sea_orm::FromQueryResult;
 use serde_json::{Map, Value, json};
 
 use super::Letter;
-use crate::db::Tx;
+use crate::db::{Db, Tx};
 use crate::domain::lineage::batch::{Batch, Facts, MAX_PAIRS, RunFacts};
 use crate::domain::lineage::event::{About, Event, Named};
 use crate::error::{Error, Result};
@@ -167,4 +168,31 @@ pub(super) async fn unbury(tx: &Tx, payload_hash: &str) -> Result<()> {
     const SQL: &str = "delete from public.lineage_dead_letters where payload_hash = $1";
     tx.execute("lineage.unbury", SQL, vec![payload_hash.into()]).await?;
     Ok(())
+}
+
+/// Whether there is an event or a dead letter from before.
+pub(super) async fn has_older(db: &Db, time: DateTime<Utc>) -> Result<bool> {
+    const SQL: &str = "select 1 as one where exists (select from public.lineage_event_audit where created_at < $1) \
+        or exists (select from public.lineage_dead_letters where updated_at < $1)";
+    #[derive(FromQueryResult)]
+    #[expect(dead_code, reason = "that it is there is all it says")]
+    struct One {
+        one: i32,
+    }
+    let found: Option<One> = db.one("lineage.has_older", SQL, vec![time.into()]).await?;
+    Ok(found.is_some())
+}
+
+/// Takes some of them away; answers how many.
+pub(super) async fn forget(tx: &Tx, time: DateTime<Utc>, most: i64) -> Result<u64> {
+    let mut count = 0;
+    for sql in [
+        "delete from public.lineage_event_audit where ctid = any(array(select ctid from public.lineage_event_audit \
+            where created_at < $1 limit $2 for update skip locked))",
+        "delete from public.lineage_dead_letters where ctid = any(array(select ctid from public.lineage_dead_letters \
+            where updated_at < $1 limit $2 for update skip locked))",
+    ] {
+        count += tx.execute("lineage.forget", sql, vec![time.into(), most.into()]).await?;
+    }
+    Ok(count)
 }

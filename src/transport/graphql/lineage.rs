@@ -1,13 +1,17 @@
 //! The graph of lineage events, in GraphQL.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use async_graphql::{Context, Enum, Object};
+use async_graphql::{Context, Enum, Object, SimpleObject};
 use tokio::sync::OnceCell;
 
 use super::assets::AssetNode;
 use super::error::{Nullable, graphql, nullable};
 use super::loaders::Loaders;
+use crate::app::App;
+use crate::domain::caller::Caller;
+use crate::domain::lineage::columns::Columns;
 use crate::domain::lineage::event::Named;
 use crate::domain::lineage::graph::{Direction, Graph};
 use crate::domain::lineage::node::Kind;
@@ -49,8 +53,16 @@ pub(super) struct Lineage {
     graph: Arc<Graph>,
     depth: u32,
     direction: Direction,
-    /// How the edges stand: found for all of them at once, when it is asked of one.
-    standings: Arc<OnceCell<Vec<Standing>>>,
+    beside: Arc<Beside>,
+}
+
+/// What is known beside a graph: found for all its edges at once, when it is asked of one.
+#[derive(Default)]
+struct Beside {
+    /// How the edges stand, in their order.
+    standings: OnceCell<Vec<Standing>>,
+    /// What is said of the columns of each node that an edge leads to, by its place.
+    columns: OnceCell<BTreeMap<u32, Arc<Columns>>>,
 }
 
 impl Lineage {
@@ -66,7 +78,7 @@ impl Lineage {
         let depth = room.depth(depth.map(|depth| u32::try_from(depth).unwrap_or(u32::MAX)))?;
         let direction = Direction::from(direction);
         let graph = room.graph(&loaders.caller, node, depth, direction).await?;
-        Ok(graph.map(|graph| Self { graph, depth, direction, standings: Arc::default() }))
+        Ok(graph.map(|graph| Self { graph, depth, direction, beside: Arc::default() }))
     }
 }
 
@@ -98,7 +110,7 @@ impl Lineage {
     /// What was made of what.
     #[graphql(complexity = "LIST * child_complexity")]
     async fn edges(&self) -> Vec<LineageEdge> {
-        let edge = |place| LineageEdge { graph: self.graph.clone(), place, standings: self.standings.clone() };
+        let edge = |place| LineageEdge { graph: self.graph.clone(), place, beside: self.beside.clone() };
         (0..self.graph.edges.len()).map(edge).collect()
     }
 
@@ -156,11 +168,28 @@ impl LineageDataset {
     }
 }
 
+/// A column was made of another.
+#[derive(SimpleObject)]
+pub(super) struct LineageColumn {
+    /// The column that was read.
+    from: String,
+    /// The column that was made of it.
+    to: String,
+}
+
+/// What is said of the columns of each node that an edge leads to, by its place.
+async fn columns(app: &App, caller: &Caller, graph: &Graph) -> Result<BTreeMap<u32, Arc<Columns>>> {
+    let places: BTreeSet<u32> = graph.edges.iter().map(|edge| edge.to).collect();
+    let datasets: Vec<Named> = places.iter().map(|place| graph.nodes[*place as usize].named.clone()).collect();
+    let found = app.lineage.columns(caller, &datasets).await?;
+    Ok(places.into_iter().zip(found).filter_map(|(place, columns)| Some((place, columns?))).collect())
+}
+
 /// A dataset was made of another.
 pub(super) struct LineageEdge {
     graph: Arc<Graph>,
     place: usize,
-    standings: Arc<OnceCell<Vec<Standing>>>,
+    beside: Arc<Beside>,
 }
 
 impl LineageEdge {
@@ -186,10 +215,24 @@ impl LineageEdge {
         self.graph.jobs[self.graph.edges[self.place].job as usize].id(Kind::Job)
     }
 
+    /// The columns of what was written, and those of what was read that they were made of, as the facet `columnLineage` says.
+    #[graphql(complexity = "5 + 5 * child_complexity")]
+    async fn columns(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<LineageColumn>> {
+        let Loaders { app, caller, room, .. } = ctx.data_unchecked();
+        let found = self.beside.columns.get_or_try_init(|| columns(app, caller, &self.graph)).await;
+        let edge = &self.graph.edges[self.place];
+        let (from, said) = (&self.graph.nodes[edge.from as usize].named, found.map_err(|error| graphql(&error))?);
+        let column = |(from, to): (&str, &str)| LineageColumn { from: from.to_owned(), to: to.to_owned() };
+        let columns: Vec<_> = said.get(&edge.to).into_iter().flat_map(|said| said.of(from)).map(column).collect();
+        let bytes = columns.iter().map(|column| column.from.len() + column.to.len()).sum();
+        room.take(bytes).map_err(|error| graphql(&error))?;
+        Ok(columns)
+    }
+
     /// How it stands to the manifest of what it leads to.
     async fn standing(&self, ctx: &Context<'_>) -> async_graphql::Result<LineageStanding> {
         let Loaders { app, caller, .. } = ctx.data_unchecked();
-        let found = self.standings.get_or_try_init(|| standings(app, caller, &self.graph)).await;
+        let found = self.beside.standings.get_or_try_init(|| standings(app, caller, &self.graph)).await;
         let standing = found.map_err(|error| graphql(&error))?.get(self.place).copied();
         Ok(standing.unwrap_or(Standing::Claimed).into())
     }

@@ -55,6 +55,31 @@ async fn a_graph_is_walked() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_are_followed() {
+    with(developer(), async |app| {
+        let input = |name: &str, field: &str| json!({"namespace": "db", "name": name, "field": field});
+        let told = |minute: u32, inputs: Value| {
+            let mut told = event("1", "COMPLETE", minute, &["a", "b"], &["c"]);
+            told["outputs"][0]["facets"] = json!({"columnLineage": {"fields": {"total": {"inputFields": inputs}}}});
+            told
+        };
+        ingest(app, &told(1, json!([input("a", "price"), input("a", "count"), input("b", "rate")]))).await;
+        app.settled().await;
+        let text = "{ lineage(node: \"dataset:db:c\", direction: UP) { edges { from { name } columns { from to } } } }";
+        let whole = |of_a: &[&str], of_b: &[&str]| {
+            let columns = |of: &[&str]| of.iter().map(|from| json!({"from": from, "to": "total"})).collect::<Value>();
+            json!([{"from": {"name": "a"}, "columns": columns(of_a)}, {"from": {"name": "b"}, "columns": columns(of_b)}])
+        };
+        assert_eq!(app.query(text, json!({})).await["lineage"]["edges"], whole(&["count", "price"], &["rate"]));
+        assert_eq!(app.statements(app.query(text, json!({}))).await.1, 0);
+        // What is said later of the same is what counts.
+        ingest(app, &told(2, json!([input("b", "rate")]))).await;
+        assert_eq!(app.query(text, json!({})).await["lineage"]["edges"], whole(&[], &["rate"]));
+    })
+    .await;
+}
+
 /// A version of the catalogue is a dataset of its own namespace, and the dataset is the version.
 #[tokio::test(flavor = "multi_thread")]
 async fn versions_have_a_lineage() {
