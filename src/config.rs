@@ -327,7 +327,7 @@ fn limits(r: &mut Reader<'_>) -> Limits {
 fn market(r: &mut Reader<'_>) -> Market {
     r.fallback("HEADERS_SOURCE", "HEADERS_FILE");
     let poll = r.ms("HEADERS_POLL_MS", 100, 3_600_000);
-    r.check("OL_NAMESPACE", |t| (1..=200).contains(&t.chars().count()));
+    r.check("OL_NAMESPACE", |t| (1..=200).contains(&t.len()));
     r.check("ADMIN_IDENTITY_KEYS", |t| t.split(',').map(str::trim).all(parse::is_identity_key));
     let admins = r.text("ADMIN_IDENTITY_KEYS").unwrap_or_default();
     Market {

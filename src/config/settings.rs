@@ -158,7 +158,7 @@ pub const SETTINGS: &[Setting] = &[
         "services that payments are sent to, in this order",
     ),
     setting("BROADCAST_MODE", "dryrun", "dryrun or live", "whether payments are sent to the network"),
-    setting("OL_NAMESPACE", "overlay:dev", "1 to 200 characters", "namespace of our own lineage events"),
+    setting("OL_NAMESPACE", "overlay:dev", "1 to 200 bytes", "namespace of our own lineage events"),
     setting("OL_QUERY_MAX_DEPTH", "10", "1 to 100", "deepest lineage query"),
     setting("LINEAGE_KEEP_DAYS", "", "1 to 36500", "how long lineage events are kept; for ever when it is not set"),
     setting("OL_QUERY_CACHE_TTL_SEC", "", "0 to 2592000", "old name of the lineage TTL, in seconds"),
