@@ -11,9 +11,13 @@ EVERYWHERE = {"amount-too-large", "cursor", "payload-too-large"}
 BY_WORDS = {
     "DELETE /price/rules": {"versionId"},
     "GET /advisories": {"versionId"},
+    "GET /api/v1/lineage": {"nodeId"},
     "GET /graphql": {None},
     "GET /listings": {"offset"},
     "GET /listings/search": {"offset"},
+    "GET /openlineage/jobs/{node}": {"node", "namespace", "name"},
+    "GET /openlineage/lineage": {"node", "depth"},
+    "GET /openlineage/nodes/dataset/{node}": {"node", "namespace", "name"},
     "GET /resolve": {"versionId"},
     "PATCH /policies/{policyId}": {"/minRowCount"},
     "POST /advisories": {"idempotency-key-reused", "expiresAt", "producerIds", "versionIds"},

@@ -132,7 +132,7 @@ fn time(given: &Given, name: &'static str) -> Result<Option<DateTime<Utc>>> {
 }
 
 async fn search((State(served), Extension(caller), RawQuery(query)): From) -> Response {
-    answer(served, caller, query, &["q", "filter", "sort", "namespace", "limit"], async |asked| {
+    answer(served, caller, query, &["q", "filter", "sort", "namespace", "limit", "offset"], async |asked| {
         let kind = match asked.given.get("filter").map(|kind| kind.to_ascii_uppercase()).as_deref() {
             None => None,
             Some("DATASET") => Some(Kind::Dataset),
@@ -142,7 +142,7 @@ async fn search((State(served), Extension(caller), RawQuery(query)): From) -> Re
         // Names are what they are sorted by, whatever is asked: an order by time of matches that were cut would be none.
         let text = asked.given.get("q").map_or("", String::as_str);
         let namespace = asked.given.get("namespace").map(String::as_str);
-        let part = Part { offset: 0, ..part(&asked.given)? };
+        let part = part(&asked.given)?;
         let found = asked.app.lineage.search(&asked.caller, text, kind, namespace, part).await?;
         Ok(json!({"totalCount": found.total, "results": found.items.iter().map(|found| of_match(found, Named::plain_id)).collect::<Vec<_>>()}))
     })

@@ -215,7 +215,12 @@ async fn freshness_is_asked_for_in_the_body_too() {
             kept += usize::from(was_kept);
             assert_eq!(name, format!("round {round}"));
         }
-        assert!(kept > 0, "not one was served from what was kept");
+        if kept == 0 {
+            // A transaction of another test, which nothing can be kept past, went on all the time.
+            app.settled().await;
+            send().await;
+            assert!(send().await.0, "not one was served from what was kept");
+        }
         for wrong in [json!(1), json!("soon"), json!(null)] {
             let body = json!({"query": "{ __typename }", "extensions": {"consistency": wrong}});
             let answer = app.http.post(format!("{}/graphql", app.url)).json(&body).send().await.expect("answer");

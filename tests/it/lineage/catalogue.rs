@@ -121,6 +121,7 @@ async fn readers_of_marquez_find_their_shapes() {
         let found = app.json("/api/v1/search?q=r&filter=job&namespace=jobs").await;
         assert_eq!(names(&found["results"]), ["report"]);
         assert_eq!(names(&app.json("/api/v1/search?q=r&filter=DATASET&sort=NAME").await["results"]), ["part/1", "raw"]);
+        assert_eq!(names(&app.json("/api/v1/search?q=r&filter=DATASET&offset=1").await["results"]), ["raw"]);
 
         let events = app.json("/api/v1/events/lineage?limit=1").await;
         assert_eq!((&events["events"][0]["job"]["name"], &events["totalCount"]), (&json!("fetch_50%"), &json!(4)));

@@ -235,13 +235,17 @@ async fn an_identifier_of_an_answer_names_one_dataset() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_neighbourhood_is_cut() {
     with(open(), async |app| {
-        app.sql(
-            "insert into lineage_edges (from_namespace, from_name, to_namespace, to_name, job_namespace, job_name) \
-            select 'db', 'hub', 'db', 'leaf-' || n, 'jobs', 'load' from generate_series(1, 50000) as n \
-            union all select 'db', 'origin', 'db', 'hub', 'jobs', 'load' \
-            union all select 'db', 'leaf-' || n, 'db', 'end', 'jobs', 'load' from generate_series(1, 50000) as n",
-        )
-        .await;
+        let insert = async |rows: &str| {
+            let columns = "from_namespace, from_name, to_namespace, to_name, job_namespace, job_name";
+            app.sql(&format!("insert into lineage_edges ({columns}) {rows}")).await;
+        };
+        insert("values ('db', 'origin', 'db', 'hub', 'jobs', 'load')").await;
+        // Piece by piece: while a transaction goes on, no other test can keep anything.
+        for first in (1..=50_000).step_by(5_000) {
+            let leaves = format!("from generate_series({first}, {}) as n", first + 4_999);
+            insert(&format!("select 'db', 'hub', 'db', 'leaf-' || n, 'jobs', 'load' {leaves}")).await;
+            insert(&format!("select 'db', 'leaf-' || n, 'db', 'end', 'jobs', 'load' {leaves}")).await;
+        }
         app.sql("analyze lineage_edges").await;
         let (graph, statements) =
             app.statements(asked(app, &[("node", "dataset:db:origin"), ("direction", "down"), ("depth", "9")])).await;
