@@ -18,13 +18,15 @@ use crate::coherence::Consistency;
 use crate::config::Http;
 
 /// Routes whose answers are kept, with the path they begin with.
-pub(super) const ROUTES: [(&str, &str); 6] = [
+pub(super) const ROUTES: [(&str, &str); 8] = [
     ("/graphql", "/graphql"),
     ("/listings", "/listings"),
     ("/listings/{version_id}", "/listings/"),
     ("/bundle", "/bundle"),
     ("/search", "/search"),
     ("/resolve", "/resolve"),
+    ("/openlineage/lineage", "/openlineage/lineage"),
+    ("/api/v1/lineage", "/api/v1/lineage"),
 ];
 
 /// Headers that decide.
@@ -235,6 +237,8 @@ mod tests {
         assert!(asked(&Method::GET, "/listings/ab?x", &[]).is_some_and(|asked| asked.route == 2));
         for (method, target) in [
             (Method::POST, "/listings"),
+            (Method::POST, "/api/v1/lineage"),
+            (Method::GET, "/api/v1/lineage/batch"),
             (Method::PUT, "/graphql"),
             (Method::GET, "/graphqlx"),
             (Method::GET, "/health"),

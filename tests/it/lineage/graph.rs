@@ -157,6 +157,8 @@ async fn an_event_ends_what_it_touches_and_nothing_else() {
             assert!((3..=5).contains(&statements), "{statements}");
             assert_eq!(app.statements(asked(app, parameters)).await.1, 0);
         }
+        // Not only the graph is kept, but the answer.
+        assert!(asking(app, a).send().await.expect("answer").headers().contains_key("age"));
         // One more run of the same, and another dataset, are nothing to the graph.
         told_of(app, "3", &["a"], &["b"]).await;
         told_of(app, "4", &["p"], &["q"]).await;
