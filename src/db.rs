@@ -15,6 +15,7 @@ use tracing::Instrument;
 
 use crate::error::{Error, Result};
 
+mod exists;
 mod snapshot;
 
 use snapshot::SNAPSHOT;

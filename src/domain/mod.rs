@@ -70,6 +70,37 @@ pub fn has_nul(value: &Value) -> bool {
     }
 }
 
+/// Longest text that can be searched for, characters.
+pub const MAX_QUERY: usize = 200;
+
+/// Whether a text can be searched for; `parameter` is what the client called it.
+///
+/// # Errors
+/// `bad-request` naming the parameter when it is blank, too long, or holds a NUL, which no text in the database can.
+pub fn check_query(text: &str, parameter: &'static str) -> Result<()> {
+    if text.trim().is_empty() || text.chars().count() > MAX_QUERY || text.contains('\0') {
+        let message = format!("`{parameter}` must be 1 to {MAX_QUERY} characters, not all blank, without NUL");
+        return Err(Error::invalid(message).hint(parameter));
+    }
+    Ok(())
+}
+
+/// The text, if it has 1 to `most` bytes and no NUL.
+///
+/// # Errors
+/// `bad-request` naming the parameter.
+pub fn within<'a>(text: &'a str, most: usize, parameter: &'static str) -> Result<&'a str> {
+    if text.is_empty() || text.len() > most || text.contains('\0') {
+        return Err(Error::invalid(format!("`{parameter}` must be 1 to {most} bytes, without NUL")).hint(parameter));
+    }
+    Ok(text)
+}
+
+/// A `like` pattern for texts that contain `part`.
+pub fn containing(part: &str) -> String {
+    format!("%{}%", part.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_"))
+}
+
 /// A JSON document that is passed through as it is: kept as text, parsed by whoever needs its inside.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(transparent)]

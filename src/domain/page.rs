@@ -175,6 +175,17 @@ impl<Id> Page<Id> {
         }
         Self { rows, more }
     }
+
+    /// A page together with what its rows stand for, in its order.
+    pub fn with<T>(request: &Request, found: Vec<(Row<Id>, T)>) -> (Self, Vec<T>) {
+        let (rows, mut items): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+        let page = Self::of(request, rows);
+        items.truncate(page.rows.len());
+        if request.direction == Direction::Backward {
+            items.reverse();
+        }
+        (page, items)
+    }
 }
 
 /// What a page is taken from. Everything here is SQL of ours; what clients say goes in as parameters.

@@ -143,6 +143,9 @@ async fn write(app: &App, group: &Group) -> Result<(BTreeMap<String, bool>, Toke
 /// Takes events as part of a transaction; of each, by its hash, whether it is new.
 async fn take(tx: &Tx, events: impl Iterator<Item = &Event>) -> Result<BTreeMap<String, bool>> {
     let events: BTreeMap<&str, &Event> = events.map(|event| (event.hash.as_str(), event)).collect();
+    if events.is_empty() {
+        return Ok(BTreeMap::new());
+    }
     let new = store::audit(tx, events.values().copied()).await?;
     let mut batch = Batch::default();
     events.values().filter(|event| new.contains(&event.hash)).for_each(|event| batch.tell(event));

@@ -16,6 +16,7 @@ use crate::cache::{Cache, Loaded, Merge};
 use crate::db::Db;
 use crate::domain::Document;
 use crate::domain::caller::Caller;
+use crate::domain::check_query;
 use crate::domain::page::{Order, Page, Request, Row};
 use crate::error::{Error, Result};
 
@@ -37,21 +38,6 @@ pub const NAME_DESC: Order = Order { name: "name-desc", column: "name", cast: "t
 pub const CHILDREN: Order = Order { name: "child", column: "child_version_id", cast: "text", descending: false };
 /// Search results, the best first.
 pub const RANK: Order = Order { name: "rank", column: "rank", cast: "float4", descending: true };
-
-/// Longest text that is searched for, characters.
-pub const MAX_QUERY: usize = 200;
-
-/// Refuses a text that no search can use.
-///
-/// # Errors
-/// `bad-request` naming `parameter` when the text is empty, too long, or holds a NUL.
-pub fn check_text(text: &str, parameter: &'static str) -> Result<()> {
-    if text.trim().is_empty() || text.chars().count() > MAX_QUERY || text.contains('\0') {
-        let message = format!("`{parameter}` must be 1 to {MAX_QUERY} characters, not all blank, without NUL");
-        return Err(Error::invalid(message).hint(parameter));
-    }
-    Ok(())
-}
 
 /// The keys of what is cached of one version alone.
 pub fn keys_of(id: VersionId) -> [Arc<str>; 3] {
@@ -152,7 +138,7 @@ impl Assets {
     /// # Errors
     /// `bad-request` for a text that cannot be searched for; else as [`Self::get_many`].
     pub async fn search(&self, caller: &Caller, text: &str, request: &Request) -> Result<Arc<Page<VersionId>>> {
-        check_text(text, "query")?;
+        check_query(text, "query")?;
         let (room, wanted, for_load) = (self.clone(), text.to_owned(), request.clone());
         let load = move || {
             let (room, text, request) = (room.clone(), wanted.clone(), for_load.clone());

@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use super::model::{Asset, Filter, Parents, Scope};
 use crate::db::Db;
-use crate::domain::Document;
 use crate::domain::page::{self, Request, Row, Source, Ways};
+use crate::domain::{Document, containing};
 use crate::error::{Error, Result};
 
 const COLUMNS: &str = "a.version_id, a.dataset_id, a.producer_id, a.name, a.description, a.content_hash, a.mime_type, \
@@ -178,11 +178,6 @@ impl Conditions {
     fn joined(&self) -> String {
         self.sql.join(" and ")
     }
-}
-
-/// A `like` pattern for texts that contain `part`.
-fn containing(part: &str) -> String {
-    format!("%{}%", part.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_"))
 }
 
 /// Whether trigrams can find the text: shorter ones have none.

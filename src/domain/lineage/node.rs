@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::event::{MAX_NAME, MAX_NAMESPACE, MAX_RUN, Named};
 use crate::domain::hex::encode_hex;
+use crate::domain::within;
 use crate::error::{Error, Result};
 
 /// Most places at which a name may be cut, counted from its end.
@@ -114,19 +115,20 @@ pub fn run_id_of(text: &str) -> Result<&str> {
     within(text, MAX_RUN, "runId")
 }
 
+/// The name of a job or a dataset; `parameter` is what the client called it.
+///
+/// # Errors
+/// `bad-request` when it can be none.
+pub fn name_of<'a>(text: &'a str, parameter: &'static str) -> Result<&'a str> {
+    within(text, MAX_NAME, parameter)
+}
+
 /// What a namespace and a name name.
 ///
 /// # Errors
 /// `bad-request` when they can name nothing.
 pub fn one(namespace: &str, name: &str) -> Result<Named> {
-    Ok(Named { namespace: namespace_of(namespace)?.into(), name: within(name, MAX_NAME, "name")?.into() })
-}
-
-fn within<'a>(text: &'a str, most: usize, parameter: &'static str) -> Result<&'a str> {
-    if text.is_empty() || text.len() > most || text.contains('\0') {
-        return Err(Error::invalid(format!("`{parameter}` must be 1 to {most} bytes, without NUL")).hint(parameter));
-    }
-    Ok(text)
+    Ok(Named { namespace: namespace_of(namespace)?.into(), name: name_of(name, "name")?.into() })
 }
 
 /// What `namespace<separator>name` may mean, the longest namespace first.

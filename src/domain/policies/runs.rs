@@ -15,7 +15,7 @@ use crate::cache::{Cached, Key, Kind, Loaded, Params};
 use crate::coherence::Tag;
 use crate::domain::Document;
 use crate::domain::caller::Caller;
-use crate::domain::page::{Direction, Order, Page, Request, Row};
+use crate::domain::page::{Order, Page, Request, Row};
 use crate::error::{Error, Result};
 
 /// Decided last first.
@@ -52,13 +52,8 @@ pub struct RunPage {
 
 impl RunPage {
     fn of(request: &Request, found: Vec<(Row<String>, Run)>) -> Self {
-        let (rows, mut runs): (Vec<_>, Vec<_>) = found.into_iter().map(|(row, run)| (row, Arc::new(run))).unzip();
-        let page = Page::of(request, rows);
-        runs.truncate(page.rows.len());
-        if request.direction == Direction::Backward {
-            runs.reverse();
-        }
-        Self { page, runs }
+        let (page, runs) = Page::with(request, found);
+        Self { page, runs: runs.into_iter().map(Arc::new).collect() }
     }
 }
 

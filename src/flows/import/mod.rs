@@ -17,6 +17,7 @@ use crate::db::{Db, Tx};
 use crate::domain::assets::manifest::{self, Published};
 use crate::domain::producers;
 use crate::error::{Error, Result};
+use crate::flows::lineage::own;
 
 /// Lines in one transaction.
 const BATCH: usize = 2_000;
@@ -220,7 +221,7 @@ pub(crate) async fn publish(tx: &Tx, manifest: &Value, published: Published) -> 
     Ok(store::insert(tx, store::Rows::of(&checked, producers::id_of_key)).await? > 0)
 }
 
-/// Publishes manifests that are part of the program.
+/// Publishes manifests that are part of the program, and tells of it.
 ///
 /// # Errors
 /// `internal` when one of them is faulty; what the database answers.
@@ -233,5 +234,9 @@ pub(crate) async fn manifests(app: &App, manifests: &[Value]) -> Result<u64> {
         })
         .collect::<Result<_>>()?;
     let rows = store::Rows::of(&checked, producers::id_of_key);
-    store::apply(&app.db, rows, store::Note::none()).await
+    let namespace = &app.terms.lineage_namespace;
+    let events = checked.iter().flat_map(|checked| own::published(namespace, &checked.published)).collect();
+    let added = store::apply(&app.db, rows, store::Note::none()).await?;
+    app.db.transact("import.tell", |tx| Box::pin(async move { own::tell(tx, events).await })).await?;
+    Ok(added)
 }

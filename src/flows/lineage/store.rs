@@ -172,15 +172,9 @@ pub(super) async fn unbury(tx: &Tx, payload_hash: &str) -> Result<()> {
 
 /// Whether there is an event or a dead letter from before.
 pub(super) async fn has_older(db: &Db, time: DateTime<Utc>) -> Result<bool> {
-    const SQL: &str = "select 1 as one where exists (select from public.lineage_event_audit where created_at < $1) \
-        or exists (select from public.lineage_dead_letters where updated_at < $1)";
-    #[derive(FromQueryResult)]
-    #[expect(dead_code, reason = "that it is there is all it says")]
-    struct One {
-        one: i32,
-    }
-    let found: Option<One> = db.one("lineage.has_older", SQL, vec![time.into()]).await?;
-    Ok(found.is_some())
+    const SQL: &str = "select from public.lineage_event_audit where created_at < $1 \
+        union all select from public.lineage_dead_letters where updated_at < $1";
+    db.is_there("lineage.has_older", SQL, vec![time.into()]).await
 }
 
 /// Takes some of them away; answers how many.

@@ -237,21 +237,9 @@ pub(super) async fn unconfirmed(db: &Db, after: &str) -> Result<Vec<Unconfirmed>
     db.all("receipts.unconfirmed", UNCONFIRMED, vec![after.into()]).await
 }
 
-#[derive(FromQueryResult)]
-struct Is {
-    there: bool,
-}
-
-/// Whether a query finds anything.
-pub(super) async fn is_there(db: &Db, name: &'static str, query: &str, values: Vec<SqlValue>) -> Result<bool> {
-    let sql = format!("select exists({query}) as there");
-    let found: Option<Is> = db.one(name, &sql, values).await?;
-    Ok(found.is_some_and(|found| found.there))
-}
-
 pub(super) async fn has_expired(db: &Db) -> Result<bool> {
     const SQL: &str = "select from public.receipts where status = 'pending' and expires_at <= now()";
-    is_there(db, "receipts.has_expired", SQL, Vec::new()).await
+    db.is_there("receipts.has_expired", SQL, Vec::new()).await
 }
 
 pub(super) async fn expire(tx: &Tx) -> Result<u64> {
@@ -269,7 +257,7 @@ const REVERTED: &str = "\
     where r.status = 'confirmed' and not h.on_best_chain";
 
 pub(super) async fn has_reverted(db: &Db) -> Result<bool> {
-    is_there(db, "receipts.has_reverted", REVERTED, Vec::new()).await
+    db.is_there("receipts.has_reverted", REVERTED, Vec::new()).await
 }
 
 pub(super) async fn revert(tx: &Tx) -> Result<u64> {

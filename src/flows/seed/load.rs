@@ -4,12 +4,10 @@ use std::fmt;
 
 use super::{Market, market, store};
 use crate::app::App;
-use crate::domain::assets::manifest;
 use crate::domain::assets::{Filter, Scope};
 use crate::domain::caller::Caller;
 use crate::error::Result;
 use crate::flows::import;
-use crate::flows::lineage::own;
 
 /// What was loaded.
 #[derive(Debug)]
@@ -40,9 +38,6 @@ pub async fn load(app: &App) -> Result<Report> {
     store::producers(&app.db, &market).await?;
     let added = import::manifests(app, &market.manifests).await?;
     store::rest(&app.db, &market).await?;
-    let published = market.manifests.iter().filter_map(|manifest| manifest::check(manifest).ok());
-    let events = published.flat_map(|published| own::published(&app.terms.lineage_namespace, &published)).collect();
-    app.db.transact("seed.lineage", |tx| Box::pin(async move { own::tell(tx, events).await })).await?;
     let Market { version_ids, producers, headers, .. } = market;
     Ok(Report { added, versions: version_ids.len(), producers: producers.len(), headers: headers.len() })
 }

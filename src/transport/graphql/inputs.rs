@@ -3,6 +3,7 @@
 use async_graphql::{Enum, InputObject};
 
 use crate::domain::assets::{self, Filter};
+use crate::domain::check_query;
 use crate::domain::page::Order;
 use crate::error::Error;
 
@@ -86,11 +87,11 @@ const MAX_IN: usize = 100;
 impl AssetFilter {
     pub(super) fn filter(self) -> Result<Filter, Error> {
         if let Some(text) = &self.text {
-            assets::check_text(text, "filter.text")?;
+            check_query(text, "filter.text")?;
         }
         let name = self.name.unwrap_or_default();
         if let Some(part) = &name.contains {
-            assets::check_text(part, "filter.name.contains")?;
+            check_query(part, "filter.name.contains")?;
         }
         Ok(Filter {
             text: self.text,

@@ -12,6 +12,8 @@ use super::page::{Arguments, connection, cost};
 use super::relay::identifier;
 use super::scalars::Json;
 use crate::domain::lineage::events::{DeadLetter, Filter, Kept, LATEST, NEWEST};
+use crate::domain::lineage::node::{name_of, namespace_of, run_id_of};
+use crate::domain::within;
 use crate::error::{Error, Result};
 use crate::flows::lineage;
 
@@ -121,18 +123,20 @@ struct LineageEventFilter {
 
 impl LineageEventFilter {
     fn read(self) -> Result<Filter> {
-        let text = |text: Option<String>, most: usize, name: &'static str| match text {
-            Some(text) if text.is_empty() || text.len() > most || text.contains('\0') => {
-                Err(Error::invalid(format!("`{name}` must be 1 to {most} bytes, without NUL")).hint(name))
-            }
-            text => Ok(text),
-        };
-        Ok(Filter {
-            namespace: text(self.namespace, 512, "namespace")?,
-            job_name: text(self.job_name, 2_048, "jobName")?,
-            run_id: text(self.run_id, 200, "runId")?,
-            event_type: text(self.event_type, 20, "eventType")?,
-        })
+        if let Some(namespace) = &self.namespace {
+            namespace_of(namespace)?;
+        }
+        if let Some(name) = &self.job_name {
+            name_of(name, "jobName")?;
+        }
+        if let Some(run_id) = &self.run_id {
+            run_id_of(run_id)?;
+        }
+        if let Some(kind) = &self.event_type {
+            within(kind, 20, "eventType")?;
+        }
+        let Self { namespace, job_name, run_id, event_type } = self;
+        Ok(Filter { namespace, job_name, run_id, event_type })
     }
 }
 

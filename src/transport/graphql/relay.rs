@@ -10,6 +10,7 @@ use super::loaders::Loaders;
 use super::policies::PolicyNode;
 use super::producers::ProducerNode;
 use super::receipts::ReceiptNode;
+use crate::domain::within;
 use crate::error::{Error, Result};
 
 /// An object with a global identifier.
@@ -38,9 +39,7 @@ pub(super) fn global_id(kind: &str, id: &str) -> ID {
 /// # Errors
 /// `bad-request` naming `argument` for one that nothing can have.
 pub(super) fn identifier(id: String, argument: &'static str) -> Result<String> {
-    if id.is_empty() || id.len() > MAX_ID || id.contains('\0') {
-        return Err(Error::invalid(format!("`{argument}` must be 1 to {MAX_ID} bytes, without NUL")).hint(argument));
-    }
+    within(&id, MAX_ID, argument)?;
     Ok(id)
 }
 

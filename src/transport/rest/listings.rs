@@ -16,8 +16,9 @@ use super::error;
 use super::query;
 use super::reply::Reply;
 use crate::app::App;
-use crate::domain::assets::{Asset, Filter, NEWEST, Scope, check_text};
+use crate::domain::assets::{Asset, Filter, NEWEST, Scope};
 use crate::domain::caller::Caller;
+use crate::domain::check_query;
 use crate::domain::page::{self, Cursor, Request};
 use crate::domain::policies::evaluate::Evaluation;
 use crate::error::{Error, Result};
@@ -195,7 +196,7 @@ fn iso(time: DateTime<Utc>) -> String {
 fn parse(query: &str) -> Result<(Filter, Request, Option<String>)> {
     let given = query::read(query, &PARAMETERS)?;
     if let Some(text) = given.get("q") {
-        check_text(text, "q")?;
+        check_query(text, "q")?;
     }
     let one = |name: &str| given.get(name).map(|v| vec![v.clone()]);
     let filter = Filter {

@@ -13,8 +13,9 @@ use super::listings::{Item, fetch, item, next_cursor};
 use super::reply::Reply;
 use super::{error, query};
 use crate::app::App;
-use crate::domain::assets::{Asset, Filter, NEWEST, RANK, check_text};
+use crate::domain::assets::{Asset, Filter, NEWEST, RANK};
 use crate::domain::caller::Caller;
+use crate::domain::check_query;
 use crate::domain::page::{self, Cursor, Request};
 use crate::error::{Error, Result};
 use crate::transport::http::Served;
@@ -51,7 +52,7 @@ async fn search(
     let outcome = async {
         let given = query::read(query.as_deref().unwrap_or_default(), &["q", "limit", "cursor"])?;
         let text = given.get("q").map_or("", String::as_str);
-        check_text(text, "q")?;
+        check_query(text, "q")?;
         let cursor = given.get("cursor").map(|c| Cursor::decode(c, &RANK, "cursor")).transpose()?;
         let request = Request { cursor, ..Request::first(&RANK, limit(&given)?) };
         let page = served.app.assets.search(&caller, text, &request).await?;

@@ -17,6 +17,12 @@ fn path(form: &str, pieces: &[&str]) -> String {
     pieces.iter().map(encode).fold(form.to_owned(), |path, piece| path.replacen("{}", &piece, 1))
 }
 
+/// A question that is answered with an error of this status, in the form that errors have.
+async fn refuses(app: &TestApp, path: &str, status: u16) {
+    let answer = app.get(path).send().await.expect("answer");
+    refused(answer, StatusCode::from_u16(status).expect("a status")).await;
+}
+
 fn names(list: &Value) -> Vec<&str> {
     list.as_array().expect("a list").iter().map(|item| item["name"].as_str().expect("a name")).collect()
 }
@@ -86,8 +92,7 @@ async fn things_are_told_by_name() {
             ("/openlineage/search?q=a&limit=0", 400),
             ("/openlineage/search?q=a&offset=100001", 400),
         ] {
-            let answer = app.get(path).send().await.expect("answer");
-            refused(answer, StatusCode::from_u16(status).expect("a status")).await;
+            refuses(app, path, status).await;
         }
     })
     .await;
@@ -142,8 +147,7 @@ async fn readers_of_marquez_find_their_shapes() {
             ("/api/v1/lineage?nodeId=run:a:b", 400),
             ("/api/v1/lineage?nodeId=job:db:raw", 404),
         ] {
-            let answer = app.get(path).send().await.expect("answer");
-            refused(answer, StatusCode::from_u16(status).expect("a status")).await;
+            refuses(app, path, status).await;
         }
     })
     .await;

@@ -12,6 +12,7 @@ use super::graph::Lineage;
 use super::node::Kind;
 use crate::cache::Outcome;
 use crate::domain::caller::Caller;
+use crate::domain::check_query;
 use crate::error::{Error, Kind as Fault, Result};
 
 /// Most things of a page.
@@ -28,9 +29,6 @@ const MAX_BYTES: i64 = 16 << 20;
 
 /// Most things that match a text.
 const MAX_FOUND: i64 = 1_000;
-
-/// Longest text that is looked for, characters.
-const MAX_TEXT: usize = 200;
 
 /// A dataset, as events describe it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -231,10 +229,7 @@ impl Lineage {
     pub async fn search(
         &self, caller: &Caller, text: &str, kind: Option<Kind>, namespace: Option<&str>, part: Part,
     ) -> Result<Listed<Match>> {
-        let length = text.trim().chars().count();
-        if length == 0 || text.chars().count() > MAX_TEXT || text.contains('\0') {
-            return Err(Error::invalid(format!("`q` must be 1 to {MAX_TEXT} characters, not all blank")).hint("q"));
-        }
+        check_query(text, "q")?;
         caller.ledger().live(Outcome::Miss);
         store::search(&self.db, text, kind, namespace, part).await
     }

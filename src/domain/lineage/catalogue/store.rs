@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{Listed, MAX_BYTES, MAX_COUNT, MAX_FOUND, Match, Named, Namespace, Part, Run, Window, too_large};
 use crate::db::Db;
+use crate::domain::containing;
 use crate::domain::lineage::node::Kind;
 use crate::error::{Error, Result};
 
@@ -19,6 +20,14 @@ struct CountRow {
     count: i64,
 }
 
+/// The rows of a table whose keys are `$1`, in that order.
+fn asked(table: &str, key: &str, body: &str) -> String {
+    format!(
+        "select {body} as body from unnest($1::text[]) with ordinality as asked(key, n) join {table} t on t.{key} = asked.key \
+        order by asked.n"
+    )
+}
+
 /// Things of a kind by key, in that order, those that are there. Of their facets only these.
 pub(in crate::domain::lineage) async fn by_keys<T: DeserializeOwned>(
     db: &Db, kind: Kind, keys: Vec<String>, facets: &[&str],
@@ -29,11 +38,7 @@ pub(in crate::domain::lineage) async fn by_keys<T: DeserializeOwned>(
         format!("(select coalesce(jsonb_object_agg(key, value), '{{}}') from jsonb_each({of}) where key in ({names}))")
     };
     let body = format!("({body}) || jsonb_build_object('facets', {})", facets("t.facets"));
-    let sql = format!(
-        "select {body} as body from unnest($1::text[]) with ordinality as asked(key, n) join {table} t on t.{key} = asked.key \
-        order by asked.n"
-    );
-    all(db, "lineage.by_keys", &sql, vec![keys.into()]).await
+    all(db, "lineage.by_keys", &asked(table, key, &body), vec![keys.into()]).await
 }
 
 const DATASET: &str = "to_jsonb(t) - 'facet_versions' - 'dataset_key'";
@@ -91,10 +96,7 @@ fn end(part: Part) -> String {
 pub(super) async fn first<T: DeserializeOwned>(db: &Db, kind: Kind, meanings: &[Named]) -> Result<Option<T>> {
     let (table, key, body) = place(kind);
     let keys: Vec<String> = meanings.iter().map(Named::key).collect();
-    let sql = format!(
-        "select {body} as body from unnest($1::text[]) with ordinality as asked(key, n) join {table} t on t.{key} = asked.key \
-        order by asked.n limit 1"
-    );
+    let sql = format!("{} limit 1", asked(table, key, &body));
     Ok(all(db, "lineage.first", &sql, vec![keys.into()]).await?.pop())
 }
 
@@ -179,15 +181,7 @@ pub(super) async fn events(db: &Db, window: &Window, part: Part) -> Result<Liste
 pub(super) async fn search(
     db: &Db, text: &str, kind: Option<Kind>, namespace: Option<&str>, part: Part,
 ) -> Result<Listed<Match>> {
-    let mut escaped = String::from("%");
-    for c in text.chars() {
-        if matches!(c, '%' | '_' | '\\') {
-            escaped.push('\\');
-        }
-        escaped.push(c);
-    }
-    escaped.push('%');
-    let mut values: Vec<Bound> = vec![escaped.into()];
+    let mut values: Vec<Bound> = vec![containing(text).into()];
     let within = if namespace.is_some() { " and namespace = $2" } else { "" };
     values.extend(namespace.map(Bound::from));
     let found = |kind: Kind| {

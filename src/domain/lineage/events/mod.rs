@@ -12,7 +12,7 @@ use crate::cache::{Cached, Key, Kind, Loaded, Outcome, Params};
 use crate::coherence::Tag;
 use crate::domain::Document;
 use crate::domain::caller::Caller;
-use crate::domain::page::{Direction, Order, Page, Request, Row};
+use crate::domain::page::{Order, Page, Request, Row};
 use crate::error::{Error, Result};
 
 /// The latest first.
@@ -54,13 +54,8 @@ pub struct EventPage {
 
 impl EventPage {
     fn of(request: &Request, found: Vec<(Row<String>, Kept)>) -> Self {
-        let (rows, mut events): (Vec<_>, Vec<_>) = found.into_iter().map(|(row, event)| (row, Arc::new(event))).unzip();
-        let page = Page::of(request, rows);
-        events.truncate(page.rows.len());
-        if request.direction == Direction::Backward {
-            events.reverse();
-        }
-        Self { page, events }
+        let (page, events) = Page::with(request, found);
+        Self { page, events: events.into_iter().map(Arc::new).collect() }
     }
 }
 
@@ -167,14 +162,7 @@ impl Lineage {
     pub async fn dead_letters(&self, caller: &Caller, request: &Request) -> Result<(Page<String>, Vec<DeadLetter>)> {
         caller.ledger().live(Outcome::Miss);
         caller.may_administer()?;
-        let (rows, mut letters): (Vec<_>, Vec<_>) =
-            store::dead_letters(&self.db, request, MAX_BYTES).await?.into_iter().unzip();
-        let page = Page::of(request, rows);
-        letters.truncate(page.rows.len());
-        if request.direction == Direction::Backward {
-            letters.reverse();
-        }
-        Ok((page, letters))
+        Ok(Page::with(request, store::dead_letters(&self.db, request, MAX_BYTES).await?))
     }
 
     /// One of them, for administrators.

@@ -48,7 +48,7 @@ fn values(receipt_id: Option<&str>, now: DateTime<Utc>) -> Vec<SqlValue> {
 }
 
 pub(super) async fn has_due(db: &Db, receipt_id: Option<&str>, now: DateTime<Utc>) -> Result<bool> {
-    receipts::is_there(db, "receipts.has_due", &those(DUE), values(receipt_id, now)).await
+    db.is_there("receipts.has_due", &those(DUE), values(receipt_id, now)).await
 }
 
 pub(super) async fn claim_due(tx: &Tx, receipt_id: Option<String>, now: DateTime<Utc>) -> Result<Vec<Payment>> {
@@ -56,7 +56,7 @@ pub(super) async fn claim_due(tx: &Tx, receipt_id: Option<String>, now: DateTime
 }
 
 pub(super) async fn has_unproven(db: &Db, now: DateTime<Utc>) -> Result<bool> {
-    receipts::is_there(db, "receipts.has_unproven", &those(UNPROVEN), values(None, now)).await
+    db.is_there("receipts.has_unproven", &those(UNPROVEN), values(None, now)).await
 }
 
 pub(super) async fn claim_unproven(tx: &Tx, now: DateTime<Utc>) -> Result<Vec<Payment>> {
