@@ -207,7 +207,7 @@ async fn once(config: &Config, stores: &Stores, command: Command) -> Result<()> 
         Command::Migrate { step } => migrate(stores, step).await,
         Command::Seed => seed_market(config, stores).await,
         Command::Import { format: Import::Jsonl { file, rejects, from_start } } => {
-            import_file(stores, &file, rejects.as_deref(), from_start).await
+            import_file(config, stores, &file, rejects.as_deref(), from_start).await
         }
         Command::Serve { .. } | Command::Schema | Command::Settings | Command::Devstack { .. } => {
             Err(Error::internal("this command is run elsewhere"))
@@ -236,11 +236,14 @@ async fn serve(config: &Config, stores: &Stores, seed_if_empty: bool, import: Op
     if config.http.dev_identity {
         tracing::warn!("DEV_IDENTITY IS ON: whoever reaches this server may write, without proving who it is");
     }
-    tracing::info!("listening on http://{} (GraphiQL at /, catalogue at /listings, health at /health)", server.address);
+    tracing::info!(
+        "listening on http://{} (GraphiQL at /, lineage at /lineage, catalogue at /listings, health at /health)",
+        server.address
+    );
     let background = import.map(|file| {
-        let database = stores.database.clone();
+        let (database, namespace) = (stores.database.clone(), config.market.terms.lineage_namespace.clone());
         tokio::spawn(async move {
-            if let Err(error) = import::into(&database, &file, None).await {
+            if let Err(error) = import::into(&database, &namespace, &file, None).await {
                 tracing::error!(?error, file = %file.display(), "the import stopped; a restart goes on where it ended");
             }
         })
@@ -283,14 +286,16 @@ async fn seed_market(config: &Config, stores: &Stores) -> Result<()> {
     Ok(())
 }
 
-async fn import_file(stores: &Stores, file: &Path, rejects: Option<&Path>, from_start: bool) -> Result<()> {
+async fn import_file(
+    config: &Config, stores: &Stores, file: &Path, rejects: Option<&Path>, from_start: bool,
+) -> Result<()> {
     let db = Db::connect(&upkeep(&stores.database)).await?;
     boot::migrate(&db).await?;
     if from_start {
         import::forget(&db, file).await?;
     }
     db.close().await;
-    import::into(&stores.database, file, rejects).await
+    import::into(&stores.database, &config.market.terms.lineage_namespace, file, rejects).await
 }
 
 async fn devstack(root: PathBuf, throw_away: bool, command: &[String]) -> Result<ExitCode> {

@@ -1,9 +1,12 @@
 //! Requests over HTTP, beside bare servers in the same run: one that answers fixed bytes, one that fetches them from Redis,
-//! one that asks PostgreSQL. What is compared is the ratio; the machine's own speed falls out of it.
+//! one that asks PostgreSQL. What is compared is the ratio; the machine's own speed falls out of it. Lineage is measured after them: graphs
+//! of the catalogue, and taking events, beside `pgbench`.
 //!
 //! Run it with `make bench`, on a machine where `make run` has imported a catalogue. `BENCH_SECONDS` (3) is the time of a
-//! measurement, `BENCH_ROUNDS` (3) how often everything is measured: medians are told. `BENCH_ONLY` names the workloads.
+//! measurement, `BENCH_ROUNDS` (3) how often everything is measured: medians are told. `BENCH_ONLY` names the workloads,
+//! `lineage` and `ingest` among them.
 
+mod lineage;
 mod load;
 mod peers;
 
@@ -53,7 +56,13 @@ async fn main() {
         }
     }
     print(&workloads, lines);
+    if only.is_empty() || only.contains("lineage") {
+        lineage::graphs(&overlay, Duration::from_secs(seconds), rounds).await;
+    }
     overlay.stop();
+    if only.is_empty() || only.contains("ingest") {
+        lineage::ingest(Duration::from_secs(seconds), rounds).await;
+    }
 }
 
 fn setting(name: &str, default: u64) -> u64 {

@@ -92,7 +92,7 @@ impl Server {
     }
 }
 
-fn environment(name: &str) -> String {
+pub(crate) fn environment(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `make bench`"))
 }
 
@@ -108,7 +108,7 @@ pub(crate) async fn rows(sql: &str) -> Vec<String> {
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-async fn pool() -> PgPool {
+pub(crate) async fn pool() -> PgPool {
     PgPoolOptions::new().max_connections(20).connect(&environment("PG_URL")).await.expect("PostgreSQL answers")
 }
 

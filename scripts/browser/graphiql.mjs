@@ -3,13 +3,7 @@
 // The server must hold the demo market, and take whoever shows no identity for a developer (DEV_IDENTITY). Prints the list of the steps
 // that went well, or {"not run": why} where there is no Chromium, and exits with 1 at the first step that did not go well.
 import assert from "node:assert/strict";
-import { accessSync, constants, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
-import puppeteer from "puppeteer-core";
-
-const { origin } = new URL(process.argv[2]);
-const NAMES = ["chromium", "chromium-browser", "google-chrome"];
+import { open } from "./browser.mjs";
 
 /** What the answer of each example tab must hold. */
 const TABS = {
@@ -28,59 +22,7 @@ const TABS = {
   Buy: ({ createReceipt: { receipt } }) => assert.deepEqual([receipt.status, receipt.quantity], ["PENDING", 2]),
 };
 
-const executable = (process.env.PATH ?? "")
-  .split(delimiter)
-  .flatMap((folder) => NAMES.map((name) => join(folder, name)))
-  .find((path) => {
-    try {
-      accessSync(path, constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
-if (!executable) {
-  console.log(JSON.stringify({ "not run": `none of ${NAMES.join(", ")} is installed` }));
-  process.exit(0);
-}
-
-// No name but the server's own leads anywhere.
-const offline = `--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE ${new URL(origin).hostname}`;
-const userDataDir = mkdtempSync(join(tmpdir(), "overlay-browser-"));
-const browser = await puppeteer.launch({ executablePath: executable, userDataDir, args: ["--no-sandbox", offline] });
-// However it ends.
-process.on("exit", () => {
-  browser.process().kill("SIGKILL");
-  rmSync(userDataDir, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
-});
-const page = await browser.newPage();
-page.setDefaultTimeout(20_000);
-await page.setViewport({ width: 1400, height: 900 });
-
-/** What must not happen at any time. */
-const faults = [];
-const sent = [];
-page.on("request", (request) => {
-  const { protocol, origin: to } = new URL(request.url());
-  if (protocol !== "data:" && protocol !== "blob:" && to !== origin) faults.push(`asked for ${request.url()}`);
-});
-page.on("requestfailed", (request) => faults.push(`${request.url()}: ${request.failure()?.errorText}`));
-page.on("response", (response) => response.status() >= 400 && faults.push(`${response.url()}: ${response.status()}`));
-page.on("pageerror", (error) => faults.push(`${error}`));
-page.on("console", (message) => message.type() === "error" && faults.push(`console: ${message.text()}`));
-await page.evaluateOnNewDocument(() =>
-  document.addEventListener("securitypolicyviolation", (event) => console.error(`${event.violatedDirective} forbids ${event.blockedURI}`)),
-);
-const devtools = await page.createCDPSession();
-await devtools.send("Network.enable");
-devtools.on("Network.webSocketCreated", ({ url }) => url === `${origin.replace("http", "ws")}/graphql` || faults.push(`opened ${url}`));
-devtools.on("Network.webSocketFrameSent", ({ response }) => sent.push(response.payloadData));
-
-const steps = [];
-const went = (step) => {
-  assert.deepEqual(faults, [], `at the step: ${step}`);
-  steps.push(step);
-};
+const { origin, page, sent, steps, went } = await open(process.argv[2]);
 
 const button = (label) => page.waitForSelector(`button[aria-label="${label}"]`).then((element) => element.click());
 const text = (selector) => page.$eval(selector, (element) => element.innerText);
@@ -118,7 +60,7 @@ async function ask(query, variables) {
 }
 
 await page.goto(origin, { waitUntil: "load" });
-await page.waitForSelector(".graphiql-execute-button").catch(() => assert.fail("no query page: run scripts/graphiql/fetch, and build again"));
+await page.waitForSelector(".graphiql-execute-button").catch(() => assert.fail("no query page: run scripts/pages/fetch, and build again"));
 const names = await page.$$eval(".graphiql-tab-button", (tabs) => tabs.map((tab) => tab.textContent));
 assert.deepEqual(names, [...Object.keys(TABS), "Advisories"]);
 went("page");

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use overlay::boot::upkeep;
 use overlay::db::{self, Db};
 use overlay::error::{Error, Result};
-use overlay::flows::import;
+use overlay::flows::import::{self, Catalogue};
 use sha2::{Digest, Sha256};
 
 /// Opens a file, or says which one cannot be opened.
@@ -26,7 +26,7 @@ fn source_of(file: &Path) -> Result<(String, u64)> {
 }
 
 /// Imports a file, or standard input; tells how it went in the log.
-pub(crate) async fn into(database: &db::Config, file: &Path, rejects: Option<&Path>) -> Result<()> {
+pub(crate) async fn into(database: &db::Config, namespace: &str, file: &Path, rejects: Option<&Path>) -> Result<()> {
     let db = Db::connect(&upkeep(database)).await?;
     let (source, bytes, input): (Option<String>, u64, Box<dyn BufRead + Send>) = if file == Path::new("-") {
         (None, 0, Box::new(BufReader::new(std::io::stdin())))
@@ -45,7 +45,8 @@ pub(crate) async fn into(database: &db::Config, file: &Path, rejects: Option<&Pa
     let mut rejects = WhenNeeded { path: rejects_at.clone(), file: None };
     let begun = std::time::Instant::now();
     let mut bar = Bar::new(bytes);
-    let report = import::jsonl(&db, input, source.as_deref(), &mut rejects, &mut bar).await?;
+    let report =
+        import::jsonl(Catalogue { db: &db, namespace }, input, source.as_deref(), &mut rejects, &mut bar).await?;
     bar.0.finish_and_clear();
     let seconds = begun.elapsed().as_secs_f64();
     tracing::info!(

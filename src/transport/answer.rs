@@ -308,7 +308,7 @@ impl Conditions<'_> {
 }
 
 /// Weak comparison, as `If-None-Match` asks for (RFC 9110 §13.1.2).
-fn has_etag(known: &[u8], etag: &[u8]) -> bool {
+pub(super) fn has_etag(known: &[u8], etag: &[u8]) -> bool {
     let opaque = |tag: &[u8]| {
         let tag = tag.trim_ascii();
         tag.strip_prefix(b"W/").unwrap_or(tag).to_owned()

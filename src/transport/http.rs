@@ -21,7 +21,7 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use super::door::{self, Door};
 use super::front::{Answers, Front};
-use super::{caller, graphiql, graphql, rest};
+use super::{caller, graphql, pages, rest};
 use crate::app::App;
 use crate::config::{Config, Http};
 use crate::error::{Error, Kind, Result};
@@ -125,7 +125,7 @@ fn router(served: Served) -> Router {
         .merge(rest::health::routes())
         .merge(rest::metrics::routes())
         .merge(rest::openapi::routes())
-        .merge(graphiql::routes())
+        .merge(pages::routes())
         .fallback(|| async {
             rest::error::answer(&Error::not_found(
                 "no such route; `/openapi.json`, `/schema.graphql` and the README list what there is",

@@ -3,7 +3,7 @@
 use std::io::{BufReader, Read};
 
 use overlay::db::Db;
-use overlay::flows::import::{self, Progress, Report};
+use overlay::flows::import::{self, Catalogue, Progress, Report};
 use serde_json::{Value, json};
 
 use crate::harness::{Setup, TestApp, patient, with};
@@ -39,7 +39,14 @@ fn chain(length: usize) -> Vec<String> {
 async fn import(app: &TestApp, input: impl Read + Send, source: Option<&str>) -> (Result<Report, String>, String) {
     let db = Db::connect(&patient(&app.database_url)).await.expect("connect");
     let mut rejects = Vec::new();
-    let outcome = import::jsonl(&db, BufReader::new(input), source, &mut rejects, &mut Silent).await;
+    let outcome = import::jsonl(
+        Catalogue { db: &db, namespace: "overlay:dev" },
+        BufReader::new(input),
+        source,
+        &mut rejects,
+        &mut Silent,
+    )
+    .await;
     db.close().await;
     (outcome.map_err(|e| format!("{e:?}")), String::from_utf8(rejects).expect("rejects are text"))
 }
@@ -80,6 +87,13 @@ async fn good_lines_are_applied_and_shown_and_bad_ones_are_refused_by_number_and
         let shown = shown.await["assets"]["nodes"].take();
         assert_eq!(shown[2], json!({"name": "test/2", "sizeBytes": "2", "parents": [{"name": "test/1"}]}));
         assert_eq!(count(app, "producers").await, "3");
+        let lineage = app.query(
+            "{ assets(first: 1, filter: {name: {eq: \"test/2\"}}) { nodes { lineage(direction: UP) { nodes { asset { name } } } } } }",
+            json!({}),
+        );
+        let names: Vec<Value> = lineage.await["assets"]["nodes"][0]["lineage"]["nodes"].as_array().expect("nodes").iter()
+            .map(|node| node["asset"]["name"].clone()).collect();
+        assert_eq!(names, ["test/2", "test/1", "test/0"], "lineage is told of what is imported");
     })
     .await;
 }
@@ -99,6 +113,7 @@ async fn importing_again_changes_nothing() {
         let nameless = nameless.expect("imports");
         assert_eq!((nameless.added, nameless.known), (0, 50), "it is known by its lines");
         assert_eq!(app.rows("select t::text from assets t order by version_id").await, before);
+        assert_eq!(count(app, "lineage_event_audit").await, "50", "each is told of once");
     })
     .await;
 }

@@ -1,12 +1,12 @@
 //! The graph around a dataset: what it is made of, and what is made of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use indexmap::IndexSet;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
-use super::batch::Edge;
 use super::event::Named;
 use super::node::{Kind, NodeId};
 use super::store;
@@ -104,29 +104,66 @@ impl Graph {
         &self.nodes[0].named
     }
 
-    fn of(start: &Named, found: Vec<Found<Named, Edge>>) -> Self {
-        let is_truncated = found.iter().any(|found| found.is_truncated);
+    fn of(walks: Vec<(Names, Found<u32, Edge>)>) -> Self {
+        let is_truncated = walks.iter().any(|(_, found)| found.is_truncated);
         let (mut depths, mut edges, mut cut) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
-        for found in found {
-            for (named, depth) in found.depths {
-                let known = depths.entry(named).or_insert(depth);
+        let mut names = Names::default();
+        for (own, found) in walks {
+            let numbers: Vec<u32> = own.0.into_iter().map(|named| names.number(named)).collect();
+            let of = |own: u32| numbers[own as usize];
+            for (node, depth) in found.depths {
+                let known = depths.entry(of(node)).or_insert(depth);
                 *known = depth.min(*known);
             }
-            edges.extend(found.edges);
-            cut.extend(found.frontier);
+            edges.extend(found.edges.iter().map(|e| Edge { from: of(e.from), to: of(e.to), job: of(e.job) }));
+            cut.extend(found.frontier.into_iter().map(of));
         }
-        let mut nodes: Vec<Node> = depths.into_iter().map(|(named, depth)| Node { named, depth }).collect();
-        nodes.sort_by(|a, b| (a.depth, &a.named).cmp(&(b.depth, &b.named)));
-        debug_assert!(nodes.first().is_some_and(|node| node.named == *start));
-        let jobs: BTreeSet<Named> = edges.iter().map(|edge| edge.job.clone()).collect();
-        let jobs: Vec<Named> = jobs.into_iter().collect();
-        let places: BTreeMap<&Named, u32> = (0..).zip(&nodes).map(|(at, node)| (&node.named, at)).collect();
-        // Sorted, without repetition: what is looked for is found.
-        let job = |named: &Named| jobs.binary_search(named).unwrap_or_default() as u32;
-        let step = |edge: &Edge| Step { from: places[&edge.from], to: places[&edge.to], job: job(&edge.job) };
-        let edges = edges.iter().map(step).collect();
-        let frontier: BTreeSet<u32> = cut.iter().filter_map(|named| places.get(named).copied()).collect();
-        Self { edges, frontier: frontier.into_iter().collect(), nodes, jobs, is_truncated }
+        let mut nodes: Vec<(u32, u32)> = depths.into_iter().map(|(node, depth)| (depth, node)).collect();
+        nodes.sort_by_key(|(depth, node)| (*depth, names.named(*node)));
+        let jobs: BTreeSet<u32> = edges.iter().map(|edge| edge.job).collect();
+        let mut jobs: Vec<u32> = jobs.into_iter().collect();
+        jobs.sort_by_key(|job| names.named(*job));
+        let places: HashMap<u32, u32> = (0..).zip(&nodes).map(|(at, (_, node))| (*node, at)).collect();
+        let job_places: HashMap<u32, u32> = (0..).zip(&jobs).map(|(at, job)| (*job, at)).collect();
+        let step = |edge: &Edge| Step { from: places[&edge.from], to: places[&edge.to], job: job_places[&edge.job] };
+        let mut edges: Vec<Step> = edges.iter().map(step).collect();
+        let mut by_name: Vec<usize> = (0..nodes.len()).collect();
+        by_name.sort_by_key(|at| names.named(nodes[*at].1));
+        let mut ranks = vec![0_u32; nodes.len()];
+        (0..).zip(by_name).for_each(|(rank, at)| ranks[at] = rank);
+        edges.sort_by_key(|step| (ranks[step.from as usize], ranks[step.to as usize], step.job));
+        let frontier: BTreeSet<u32> = cut.iter().filter_map(|node| places.get(node).copied()).collect();
+        Self {
+            edges,
+            frontier: frontier.into_iter().collect(),
+            nodes: nodes.into_iter().map(|(depth, node)| Node { named: names.named(node).clone(), depth }).collect(),
+            jobs: jobs.into_iter().map(|job| names.named(job).clone()).collect(),
+            is_truncated,
+        }
+    }
+}
+
+/// An edge of a walk, by the numbers of its names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Edge {
+    pub(super) from: u32,
+    pub(super) to: u32,
+    pub(super) job: u32,
+}
+
+/// The names that a walk comes by, each with a number: it compares what it comes by again and again, and names may be long.
+#[derive(Default)]
+pub(super) struct Names(IndexSet<Named>);
+
+impl Names {
+    /// The number of a name.
+    pub(super) fn number(&mut self, named: Named) -> u32 {
+        self.0.insert_full(named).0 as u32
+    }
+
+    /// The name of a number that [`Self::number`] gave.
+    pub(super) fn named(&self, number: u32) -> &Named {
+        &self.0[number as usize]
     }
 }
 
@@ -201,15 +238,13 @@ async fn read(room: &Lineage, meanings: &[Named], depth: u32, way: Direction) ->
         return Ok(Loaded { value: None, tags: meanings.iter().flat_map(existence_of).collect() });
     };
     let start = &meanings[at];
-    let found = match way {
-        Direction::Up => vec![walk(room, start, depth, true).await?],
-        Direction::Down => vec![walk(room, start, depth, false).await?],
-        Direction::Both => {
-            let (up, down) = tokio::try_join!(walk(room, start, depth, true), walk(room, start, depth, false))?;
-            vec![up, down]
-        }
+    let walk = |is_up| walk(room, start, depth, is_up);
+    let walks = match way {
+        Direction::Up => vec![walk(true).await?],
+        Direction::Down => vec![walk(false).await?],
+        Direction::Both => <[_; 2]>::from(tokio::try_join!(walk(true), walk(false))?).into(),
     };
-    let graph = Graph::of(start, found);
+    let graph = Graph::of(walks);
     // A longer namespace may come, and this one is there as long as it has edges, or else its row.
     let mut tags: Vec<Tag> = meanings[..at].iter().flat_map(existence_of).collect();
     if graph.edges.is_empty() {
@@ -220,13 +255,15 @@ async fn read(room: &Lineage, meanings: &[Named], depth: u32, way: Direction) ->
 }
 
 /// Each level as it is when it is read: edges come, and do not go, so nothing is shown that never was.
-async fn walk(room: &Lineage, start: &Named, depth: u32, is_up: bool) -> Result<Found<Named, Edge>> {
+async fn walk(room: &Lineage, start: &Named, depth: u32, is_up: bool) -> Result<(Names, Found<u32, Edge>)> {
     let (db, _turn) = (&room.db, room.turns.acquire().await.map_err(Error::internal)?);
-    let mut walk = Walk::from([start.clone()], BUDGET);
+    let mut names = Names::default();
+    let mut walk = Walk::from([names.number(start.clone())], BUDGET);
     while walk.depth() < depth && !walk.level().is_empty() && !walk.is_truncated() {
-        let (steps, unseen) = store::steps(db, walk.level(), is_up).await?;
+        let (steps, unseen) = store::steps(db, &mut names, walk.level(), is_up).await?;
         walk.take(steps, unseen);
     }
-    let beyond = if walk.level().is_empty() { Vec::new() } else { store::going_on(db, walk.level(), is_up).await? };
-    Ok(walk.end(beyond))
+    let beyond =
+        if walk.level().is_empty() { Vec::new() } else { store::going_on(db, &names, walk.level(), is_up).await? };
+    Ok((names, walk.end(beyond)))
 }

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use sea_orm::FromQueryResult;
 
-use super::batch::{Edge, Touch};
+use super::batch::Touch;
 use super::event::Named;
-use super::graph::BUDGET;
+use super::graph::{BUDGET, Edge, Names};
 use super::node::{Kind, NodeId};
 use super::walk::Step;
 use crate::db::Db;
@@ -39,8 +39,13 @@ struct StepRow {
     job_name: String,
 }
 
-fn keys(nodes: &[Named]) -> sea_orm::Value {
-    nodes.iter().map(Named::key).collect::<Vec<String>>().into()
+fn keys<'a>(nodes: impl IntoIterator<Item = &'a Named>) -> sea_orm::Value {
+    nodes.into_iter().map(Named::key).collect::<Vec<String>>().into()
+}
+
+/// The keys of what has these numbers.
+fn keys_of(names: &Names, level: &[u32]) -> sea_orm::Value {
+    keys(level.iter().map(|number| names.named(*number)))
 }
 
 /// The place of the first that any event names.
@@ -82,36 +87,42 @@ macro_rules! steps {
 }
 
 /// The edges of a level's nodes, and the nodes of which some may be missing.
-pub(super) async fn steps(db: &Db, level: &[Named], is_up: bool) -> Result<(Vec<Step<Named, Edge>>, Vec<Named>)> {
+pub(super) async fn steps(
+    db: &Db, names: &mut Names, level: &[u32], is_up: bool,
+) -> Result<(Vec<Step<u32, Edge>>, Vec<u32>)> {
     let sql = if is_up { steps!("to_key", "from_key") } else { steps!("from_key", "to_key") };
     // A node with more than are shown is found to have them.
     let (each, bytes) = (BUDGET.edges as i64 + 1, 2 * BUDGET.bytes as i64);
-    let values = vec![keys(level), each.into(), MAX_ROWS.into(), bytes.into()];
+    let values = vec![keys_of(names, level), each.into(), MAX_ROWS.into(), bytes.into()];
     let rows: Vec<StepRow> = db.all("lineage.steps", sql, values).await?;
     let unseen = unseen(level, rows.first().map(|row| row.total), rows.last().map(|row| row.n), rows.len());
-    Ok((rows.into_iter().map(|row| step(row, is_up)).collect(), unseen))
+    Ok((rows.into_iter().map(|row| step(row, names, is_up)).collect(), unseen))
 }
 
-fn step(row: StepRow, is_up: bool) -> Step<Named, Edge> {
-    let named = |namespace, name| Named { namespace, name };
-    let edge = Edge {
-        from: named(row.from_namespace, row.from_name),
-        to: named(row.to_namespace, row.to_name),
-        job: named(row.job_namespace, row.job_name),
+fn step(row: StepRow, names: &mut Names, is_up: bool) -> Step<u32, Edge> {
+    let mut bytes = 0;
+    let mut number = |namespace: String, name: String| {
+        bytes += namespace.len() + name.len();
+        names.number(Named { namespace, name })
     };
-    let (at, to) = if is_up { (&edge.to, &edge.from) } else { (&edge.from, &edge.to) };
-    let bytes = edge.from.bytes() + edge.to.bytes() + edge.job.bytes();
-    Step { at: at.clone(), to: to.clone(), bytes, edge }
+    let edge = Edge {
+        from: number(row.from_namespace, row.from_name),
+        to: number(row.to_namespace, row.to_name),
+        job: number(row.job_namespace, row.job_name),
+    };
+    let (at, to) = if is_up { (edge.to, edge.from) } else { (edge.from, edge.to) };
+    Step { at, to, bytes, edge }
 }
 
 /// The nodes that have an edge in this direction.
-pub(super) async fn going_on(db: &Db, nodes: &[Named], is_up: bool) -> Result<Vec<Named>> {
+pub(super) async fn going_on(db: &Db, names: &Names, nodes: &[u32], is_up: bool) -> Result<Vec<u32>> {
     const UP: &str = "select l.n from unnest($1::text[]) with ordinality as l(key, n) \
         where exists (select from public.lineage_edges e where e.to_key = l.key)";
     const DOWN: &str = "select l.n from unnest($1::text[]) with ordinality as l(key, n) \
         where exists (select from public.lineage_edges e where e.from_key = l.key)";
-    let found: Vec<Place> = db.all("lineage.going_on", if is_up { UP } else { DOWN }, vec![keys(nodes)]).await?;
-    Ok(found.iter().filter_map(|place| nodes.get(place.at()).cloned()).collect())
+    let found: Vec<Place> =
+        db.all("lineage.going_on", if is_up { UP } else { DOWN }, vec![keys_of(names, nodes)]).await?;
+    Ok(found.iter().filter_map(|place| nodes.get(place.at()).copied()).collect())
 }
 
 /// The place of the first meaning that is there.

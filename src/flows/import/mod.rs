@@ -3,7 +3,7 @@
 //! Lines are checked one by one; a line that is refused goes to a file with its number and the reasons, and the rest goes
 //! on. Accepted lines are applied in batches, each one transaction together with the note of how far the import has come:
 //! a line is applied wholly or not at all, and an import that was cut off goes on where its last batch ended. Since a
-//! version is named by its hash, applying a line twice changes nothing.
+//! version is named by its hash, applying a line twice changes nothing. Lineage is told of a batch in its transaction.
 
 mod store;
 
@@ -17,7 +17,6 @@ use crate::db::{Db, Tx};
 use crate::domain::assets::manifest::{self, Published};
 use crate::domain::producers;
 use crate::error::{Error, Result};
-use crate::flows::lineage::own;
 
 /// Lines in one transaction.
 const BATCH: usize = 2_000;
@@ -66,19 +65,28 @@ pub trait Progress {
     fn at(&mut self, bytes: u64, report: &Report);
 }
 
-/// Imports `input`. `source` names it for resuming: the same name must mean the same bytes; without one, an import that
+/// What is imported into.
+#[derive(Clone, Copy)]
+pub struct Catalogue<'a> {
+    /// Its database.
+    pub db: &'a Db,
+    /// The namespace of its versions in lineage, `OL_NAMESPACE`.
+    pub namespace: &'a str,
+}
+
+/// Imports `input`, and tells lineage of it. `source` names it for resuming: the same name must mean the same bytes; without one, an import that
 /// was cut off begins anew, which costs time and changes nothing.
 ///
 /// # Errors
 /// When the input cannot be read, the rejects cannot be written, or the database fails; all batches before that are
 /// applied, and the next run goes on after them.
 pub async fn jsonl(
-    db: &Db, mut input: impl BufRead + Send, source: Option<&str>, rejects: &mut (dyn Write + Send),
+    into: Catalogue<'_>, mut input: impl BufRead + Send, source: Option<&str>, rejects: &mut (dyn Write + Send),
     progress: &mut (dyn Progress + Send),
 ) -> Result<Report> {
     let mut state = State { report: Report::default(), noted: 0, rejects };
     let done = match source {
-        Some(source) => store::lines_done(db, source).await?,
+        Some(source) => store::lines_done(into.db, source).await?,
         None => 0,
     };
     state.report.resumed_after = done;
@@ -100,15 +108,15 @@ pub async fn jsonl(
         }
         if batch.len() >= BATCH || bytes - batched >= BATCH_BYTES {
             batched = bytes;
-            apply(db, source, store::End::NotYet, &mut state, &mut batch).await?;
+            apply(into, source, store::End::NotYet, &mut state, &mut batch).await?;
             progress.at(bytes, &state.report);
         }
     }
-    apply(db, source, store::End::Reached, &mut state, &mut batch).await?;
+    apply(into, source, store::End::Reached, &mut state, &mut batch).await?;
     state.rejects.flush().map_err(write_failed)?;
     if state.report.added > 0 {
         // The planner must know what was brought in before the first query comes.
-        store::analyze(db).await?;
+        store::analyze(into.db).await?;
     }
     progress.at(bytes, &state.report);
     Ok(state.report)
@@ -160,15 +168,14 @@ fn write_failed(cause: std::io::Error) -> Error {
 
 /// Applies a batch; when the database refuses it, line by line, so that only the lines at fault are refused.
 async fn apply(
-    db: &Db, source: Option<&str>, end: store::End, state: &mut State<'_>, batch: &mut Vec<Checked>,
+    into: Catalogue<'_>, source: Option<&str>, end: store::End, state: &mut State<'_>, batch: &mut Vec<Checked>,
 ) -> Result<()> {
     let checked = std::mem::take(batch);
-    let rows = store::Rows::of(&checked, producers::id_of_key);
-    match store::apply(db, rows, state.note(source, end)).await {
+    match store::apply(into, &checked, state.note(source, end)).await {
         Ok(added) => state.applied(checked.len() as u64, added),
         Err(error) if error.code() == Error::REFUSED => {
             for one in checked.chunks(1) {
-                match store::apply(db, store::Rows::of(one, producers::id_of_key), store::Note::none()).await {
+                match store::apply(into, one, store::Note::none()).await {
                     Ok(added) => state.applied(1, added),
                     Err(error) if error.code() == Error::REFUSED => {
                         let cause = error.inside().map(ToString::to_string).unwrap_or_default();
@@ -177,7 +184,7 @@ async fn apply(
                     Err(error) => return Err(error),
                 }
             }
-            store::apply(db, store::Rows::default(), state.note(source, end)).await?;
+            store::apply(into, &[], state.note(source, end)).await?;
         }
         Err(error) => return Err(error),
     }
@@ -233,10 +240,6 @@ pub(crate) async fn manifests(app: &App, manifests: &[Value]) -> Result<u64> {
             Ok(Checked { line: 0, text: Vec::new(), published, manifest: manifest.clone() })
         })
         .collect::<Result<_>>()?;
-    let rows = store::Rows::of(&checked, producers::id_of_key);
-    let namespace = &app.terms.lineage_namespace;
-    let events = checked.iter().flat_map(|checked| own::published(namespace, &checked.published)).collect();
-    let added = store::apply(&app.db, rows, store::Note::none()).await?;
-    app.db.transact("import.tell", |tx| Box::pin(async move { own::tell(tx, events).await })).await?;
-    Ok(added)
+    let into = Catalogue { db: &app.db, namespace: &app.terms.lineage_namespace };
+    store::apply(into, &checked, store::Note::none()).await
 }

@@ -4,9 +4,11 @@ use std::collections::HashSet;
 
 use sea_orm::{FromQueryResult, Value};
 
-use super::Checked;
+use super::{Catalogue, Checked};
 use crate::db::{Db, Tx};
+use crate::domain::producers;
 use crate::error::{Error, Result};
+use crate::flows::lineage::own;
 
 const LINES_DONE: &str = "select lines_done from public.import_progress where source = $1";
 
@@ -142,12 +144,16 @@ pub(super) async fn insert(tx: &Tx, rows: Rows) -> Result<u64> {
     Ok(added)
 }
 
-/// Applies a batch and its note in one transaction; answers how many versions are new.
-pub(super) async fn apply(db: &Db, rows: Rows, note: Note) -> Result<u64> {
-    let (added, _) = db
+/// Applies a batch and its note in one transaction, and tells lineage of it; answers how many versions are new.
+pub(super) async fn apply(into: Catalogue<'_>, batch: &[Checked], note: Note) -> Result<u64> {
+    let rows = Rows::of(batch, producers::id_of_key);
+    let events = batch.iter().flat_map(|checked| own::published(into.namespace, &checked.published)).collect();
+    let (added, _) = into
+        .db
         .transact("import.batch", |tx| {
             Box::pin(async move {
                 let added = if rows.sizes.is_empty() { 0 } else { insert(tx, rows).await? };
+                own::tell(tx, events).await?;
                 if let Some(source) = note.source {
                     let count = |n: u64| i64::try_from(n).map_err(Error::internal);
                     let values = vec![
@@ -170,5 +176,7 @@ pub(super) async fn apply(db: &Db, rows: Rows, note: Note) -> Result<u64> {
 pub(super) async fn analyze(db: &Db) -> Result<()> {
     db.maintain("import.analyze", "vacuum (analyze) public.assets").await?;
     db.maintain("import.analyze", "vacuum (analyze) public.asset_parents").await?;
-    db.maintain("import.analyze", "analyze public.producers").await
+    db.maintain("import.analyze", "analyze public.producers").await?;
+    db.maintain("import.analyze", "analyze public.lineage_datasets").await?;
+    db.maintain("import.analyze", "analyze public.lineage_edges").await
 }

@@ -20,6 +20,8 @@ use super::runs::RunConnection;
 use super::scalars::{Bytes, Hex32, Json, Satoshis};
 use super::trust::{DeclarationObject, ReadinessObject};
 use crate::domain::assets::{self, Asset, Filter, Scope};
+use crate::domain::lineage::event::Named;
+use crate::domain::lineage::node::Kind;
 use crate::domain::page::{Order, Page, Request};
 use crate::domain::policies::runs::RunsOf;
 use crate::error::Error;
@@ -27,6 +29,14 @@ use crate::flows::prices;
 
 /// One published version of a dataset or model.
 pub(super) struct AssetNode(pub(super) Arc<Asset>);
+
+impl AssetNode {
+    /// What it is called in lineage.
+    fn node(&self, loaders: &Loaders) -> String {
+        let namespace = loaders.app.terms.lineage_namespace.clone();
+        Named { namespace, name: self.0.version_id.to_string() }.id(Kind::Dataset)
+    }
+}
 
 /// What a connection of assets knows beside its edges.
 pub(super) struct AssetTotal {
@@ -227,8 +237,12 @@ impl AssetNode {
         #[graphql(default_with = "LineageDirection::Both")] direction: LineageDirection,
     ) -> Nullable<Lineage> {
         let loaders = ctx.data_unchecked::<Loaders>();
-        let node = format!("dataset:{}:{}", loaders.app.terms.lineage_namespace, self.0.version_id);
-        nullable(Lineage::around(loaders, &node, depth, direction).await)
+        nullable(Lineage::around(loaders, &self.node(loaders), depth, direction).await)
+    }
+
+    /// What it is called in lineage: `dataset:<OL_NAMESPACE>:<versionId>`, for the root's `lineage` and the page `/lineage?node=`.
+    async fn lineage_node(&self, ctx: &Context<'_>) -> String {
+        self.node(ctx.data_unchecked())
     }
 
     /// What policies decided of it, the last first.

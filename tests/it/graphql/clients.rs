@@ -1,8 +1,11 @@
 //! What stock clients, auditors and a browser make of the server, where there is Node.js.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
+use reqwest::StatusCode;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 
 use crate::harness::{Setup, TestApp, with};
 
@@ -11,22 +14,32 @@ fn installed(path: &str) -> Option<PathBuf> {
     Some(Path::new(env!("CARGO_MANIFEST_DIR")).join(".overlay").join(path)).filter(|path| path.exists())
 }
 
-/// What a script says of the server; `None` when its packages are not installed.
-async fn told(app: &TestApp, script: &str) -> Option<Value> {
+/// What a script says of the server, told what it is to look at; `None` when its packages, or what it needs beside them, are not
+/// installed.
+async fn told(app: &TestApp, script: &str, told: &Value) -> Option<Value> {
     let Some(script) = installed(script) else {
         println!("not run: scripts/fetch-node installs what {script} needs where there is Node.js");
         return None;
     };
     let url = format!("{}/graphql", app.url);
-    let run = move || std::process::Command::new("node").arg(script).arg(url).output().expect("node runs");
-    let outcome = tokio::task::spawn_blocking(run).await.expect("no panic");
-    Some(serde_json::from_slice(&outcome.stdout).unwrap_or_else(|_| panic!("{outcome:?}")))
+    let mut node = tokio::process::Command::new("node");
+    node.arg(script).arg(url).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut node = node.spawn().expect("node runs");
+    // A script that reads nothing may have ended.
+    let _ = node.stdin.take().expect("a pipe").write_all(told.to_string().as_bytes()).await;
+    let outcome = node.wait_with_output().await.expect("node ends");
+    let said: Value = serde_json::from_slice(&outcome.stdout).unwrap_or_else(|_| panic!("{outcome:?}"));
+    if let Some(why) = said.get("not run") {
+        println!("not run: {why}");
+        return None;
+    }
+    Some(said)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_audits_of_graphql_over_http_pass() {
     with(Setup::seeded(), async |app| {
-        let Some(told) = told(app, "clients/audit.mjs").await else { return };
+        let Some(told) = told(app, "clients/audit.mjs", &Value::Null).await else { return };
         assert_eq!(told, json!({"ok": 61, "failed": []}));
     })
     .await;
@@ -35,7 +48,7 @@ async fn the_audits_of_graphql_over_http_pass() {
 /// Holds what a script says of a server that takes everybody for its developer to what is `expected`.
 async fn prints(script: &str, expected: Value) {
     with(Setup::seeded().with("DEV_IDENTITY", "true"), async |app| {
-        let Some(told) = told(app, script).await else { return };
+        let Some(told) = told(app, script, &Value::Null).await else { return };
         assert_eq!(told, expected);
     })
     .await;
@@ -66,18 +79,22 @@ async fn relay_takes_the_schema_asks_pages_writes_and_subscribes() {
     prints("clients/relay.mjs", json!({"relay": expected})).await;
 }
 
+/// Whether the server has its pages.
+fn has_pages() -> bool {
+    let is_there = installed("pages/graphiql.min.js").is_some();
+    if !is_there {
+        println!("not run: scripts/pages/fetch brings the pages where there is npm");
+    }
+    is_there
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_query_page_works_in_a_browser_without_internet() {
-    if installed("graphiql/graphiql.min.js").is_none() {
-        println!("not run: scripts/graphiql/fetch brings the page where there is npm");
+    if !has_pages() {
         return;
     }
     with(Setup::seeded().with("DEV_IDENTITY", "true"), async |app| {
-        let Some(told) = told(app, "browser/graphiql.mjs").await else { return };
-        if let Some(why) = told.get("not run") {
-            println!("not run: {why}");
-            return;
-        }
+        let Some(told) = told(app, "browser/graphiql.mjs", &Value::Null).await else { return };
         let expected = json!([
             "page",
             // The example tabs.
@@ -92,6 +109,59 @@ async fn the_query_page_works_in_a_browser_without_internet() {
             "history",
             "explorer",
             "link to the schema",
+        ]);
+        assert_eq!(told, expected);
+    })
+    .await;
+}
+
+/// Has more neighbours than are drawn at once.
+const HUB: &str = "dataset:warehouse:hub";
+
+async fn sent(app: &TestApp, job: &str, inputs: Value, outputs: Value) {
+    let event = json!({"eventType": "COMPLETE", "eventTime": "2026-01-02T03:04:05Z", "producer": "p", "run": {"runId": job},
+        "job": {"namespace": "jobs", "name": job}, "inputs": inputs, "outputs": outputs});
+    let answer = app.http.post(format!("{}/api/v1/lineage", app.url)).json(&event).send().await.expect("answer");
+    assert_eq!(answer.status(), StatusCode::CREATED);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_picture_of_lineage_works_in_a_browser_without_internet() {
+    if !has_pages() {
+        return;
+    }
+    with(Setup::seeded().with("DEV_IDENTITY", "true"), async |app| {
+        let version = "0aef49f2d7f6589776025e05453e92cb67b358d1dfc7bd8504dfeccf7c676f5b";
+        let found = app.query("query($id: Hex32!) { asset(versionId: $id) { lineageNode } }", json!({"id": version})).await;
+        let start = found["asset"]["lineageNode"].clone();
+        assert_eq!(start, format!("dataset:overlay:dev:{version}"));
+        let dataset = |name: &str| json!({"namespace": "warehouse", "name": name});
+        let leaves: Vec<Value> = (0..400).map(|number| dataset(&format!("leaf-{number}"))).collect();
+        sent(app, "fan", json!([dataset("hub")]), json!(leaves)).await;
+        let hostile = "<img src=x onerror=alert(1)>";
+        let columns = json!({"_producer": "p", "_schemaURL": "https://example.com/facet.json", "fields": {"b": {"inputFields": [
+            {"namespace": "warehouse", "name": "hub", "field": "a"}]}}});
+        let facets = json!({"columnLineage": columns, "documentation": {"_producer": "p", "_schemaURL": "https://example.com/facet.json",
+            "description": hostile}});
+        let output = json!({"namespace": "warehouse", "name": hostile, "facets": facets});
+        sent(app, "columns: job", json!([dataset("hub")]), json!([output])).await;
+        app.caught_up().await;
+        let looked_at = json!({"start": start, "hub": HUB, "hostile": format!("dataset:warehouse:{hostile}"),
+            "image": std::env::var("OVERLAY_TEST_PICTURE").ok()});
+        let Some(told) = told(app, "browser/lineage.mjs", &looked_at).await else { return };
+        let expected = json!([
+            "the newest of the catalogue",
+            "search",
+            "graph",
+            "badges",
+            "screenshot",
+            "keyboard",
+            "keyboard in the details",
+            "click",
+            "facets",
+            "more than is drawn at once",
+            "a job, its columns, and names that are markup",
+            "nothing there",
         ]);
         assert_eq!(told, expected);
     })

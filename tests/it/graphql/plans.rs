@@ -76,8 +76,8 @@ async fn compared(app: &TestApp, query: &str, variables: &Value) -> bool {
 const PLANNED: [&str; 3] = ["Asset", "Producer", "Receipt"];
 
 /// Fields that the general executor answers: they are about the present, and asked for one version at a time as a rule.
-const GENERAL: [&str; 7] =
-    ["declaration", "confirmations", "advisories", "readiness", "policyRuns", "price", "lineage"];
+const GENERAL: [&str; 8] =
+    ["declaration", "confirmations", "advisories", "readiness", "policyRuns", "price", "lineage", "lineageNode"];
 
 /// Some fields of a type. `None` for a type of which nothing can be selected any more.
 fn selection(types: &Types, on: &str, depth: usize, random: &mut Random) -> Option<String> {

@@ -293,7 +293,7 @@ async fn bodies_are_objects_of_what_can_be_kept() {
             format!(r#"{{"type":"WARN","reason":"r","versionIds":["{version}"],"payload":{{"a":"\\\\u0000"}}}}"#);
         let request = app.http.post(format!("{}/advisories", app.url)).header("content-type", "application/json");
         assert!(request.body(body).send().await.expect("answer").status().is_success());
-        let answer = app.get("/graphiql/nothing.js").send().await.expect("answer");
+        let answer = app.get("/pages/nothing.js").send().await.expect("answer");
         assert_eq!(refused(answer, StatusCode::NOT_FOUND).await.0, "not-found");
         let key = app.http.post(format!("{}/pay", app.url)).header("idempotency-key", "a b");
         let answer = key.json(&serde_json::json!({"versionId": version})).send().await.expect("answer");

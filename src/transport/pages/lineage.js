@@ -1,0 +1,268 @@
+// The picture of lineage: a graph that is walked with the mouse or the keyboard, and the details of what is chosen in it.
+import * as data from "./lineage-data.js";
+import { Details } from "./lineage-details.js";
+
+/** Most datasets that one answer adds to the picture: the nearest; more would be neither readable nor quick to lay out. */
+const AT_ONCE = 300;
+/** Most datasets of the picture. */
+const MOST = 1_500;
+/** Most versions whose readiness is asked for after an answer. */
+const JUDGED = 100;
+const DEPTHS = [1, 2, 3, 4, 5, 7, 10];
+
+const $ = (id) => document.getElementById(id);
+const asked = new URLSearchParams(location.search);
+const direction = ["up", "down"].includes(asked.get("direction")) ? asked.get("direction") : "both";
+const depth = DEPTHS.includes(Number(asked.get("depth"))) ? Number(asked.get("depth")) : 2;
+
+function say(text, isBad = false) {
+  $("status").textContent = text;
+  $("status").classList.toggle("bad", isBad);
+}
+
+/** Does something that asks the server; what is refused is said. */
+async function attempt(doing) {
+  try {
+    await doing();
+  } catch (error) {
+    if (!(error instanceof data.Refused)) throw error;
+    say(error.message, true);
+  }
+}
+
+const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+const dashed = { "border-style": "dashed" };
+const standing = (name, hue, more) => ({ selector: `edge[standing = "${name}"]`, style: { "line-color": color(hue), "target-arrow-color": color(hue), ...more } });
+const STYLE = [
+  {
+    selector: "node",
+    style: {
+      shape: "round-rectangle", width: 210, height: 52, "background-color": color("node"), "border-width": 2, "border-color": color("line"),
+      label: "data(label)", color: color("text"), "text-wrap": "wrap", "text-max-width": 200, "text-valign": "center", "text-halign": "center",
+      "font-size": 13, "line-height": 1.3, "min-zoomed-font-size": 6,
+    },
+  },
+  { selector: "node[proof = 'proven']", style: { "background-color": color("node-proven"), "border-color": color("proven") } },
+  { selector: "node[proof = 'unproven']", style: { "background-color": color("node-unproven"), "border-color": color("unproven") } },
+  { selector: "node[?more]", style: dashed },
+  { selector: "node[?isStart]", style: { "font-weight": "bold", "border-width": 3 } },
+  {
+    selector: "edge",
+    style: {
+      width: 2, "curve-style": "bezier", "target-arrow-shape": "triangle", "font-size": 11, color: color("text"), "text-rotation": "autorotate",
+      "text-background-color": color("back"), "text-background-opacity": 0.9, "text-background-padding": 2, "min-zoomed-font-size": 8,
+    },
+  },
+  standing("anchored", "proven", { width: 3 }),
+  standing("claimed", "quiet", {}),
+  standing("contradicted", "bad", { "line-style": "dashed" }),
+  { selector: "edge.beside, edge.chosen", style: { label: "data(label)", width: 4 } },
+  { selector: "node.chosen", style: { "border-width": 5, "border-color": color("focus"), "border-style": "solid" } },
+];
+const cy = cytoscape({ container: $("graph"), style: STYLE, minZoom: 0.05, maxZoom: 2.5, wheelSensitivity: 0.3, boxSelectionEnabled: false });
+
+/** What stands on a dataset: its name, and its badges. */
+function label(of) {
+  const title = data.short(of.asset?.name ?? of.name, 30);
+  if (!of.asset) return of.more ? `${title}\n+ more` : title;
+  const proof = of.proof === "proven" ? `✓ proven` : "○ not proven";
+  const ready = of.ready === undefined ? "" : of.ready.ready ? " · ✓ ready" : " · ✕ not ready";
+  return `${title}\n${proof}${ready}${of.more ? " · + more" : ""}`;
+}
+
+/** Sets what is known of a dataset, and with it what stands on it. */
+function know(node, what) {
+  node.data(what);
+  node.data("label", label(node.data()));
+}
+
+/** Adds an answer to the picture: what is there stays. Answers how many datasets are left out. */
+function add(graph) {
+  const room = Math.max(0, Math.min(AT_ONCE, MOST - cy.nodes().length));
+  const isThere = (id) => cy.getElementById(id).nonempty();
+  const fresh = graph.nodes.filter(({ node }) => !isThere(node));
+  const left = new Set(fresh.slice(room).map(({ node }) => node));
+  cy.batch(() => {
+    for (const { node, frontier, asset, ...named } of graph.nodes.filter(({ node }) => !left.has(node))) {
+      if (isThere(node)) continue;
+      const proof = asset && (asset.confirmations > 0 ? "proven" : "unproven");
+      cy.add({ group: "nodes", data: { id: node, ...named, asset, proof, more: frontier, isStart: node === graph.node && cy.nodes().empty() } });
+    }
+    for (const { from, to, job, standing } of graph.edges) {
+      const [source, target] = [from.node, to.node];
+      if (left.has(source) || left.has(target)) {
+        for (const id of [source, target].filter((id) => !left.has(id))) cy.getElementById(id).data("more", true);
+        continue;
+      }
+      const id = JSON.stringify([source, target, job]);
+      if (!isThere(id)) cy.add({ group: "edges", data: { id, source, target, job, standing, label: data.short(data.jobOf(job).name, 24) } });
+    }
+    cy.nodes().forEach((node) => know(node, {}));
+  });
+  return left.size;
+}
+
+/** Puts everything in its place, from left to right; `kept` stays where it is on the screen. */
+function arrange(kept) {
+  const before = kept && { ...kept.renderedPosition() };
+  // The exact way takes minutes on large graphs.
+  const ranker = cy.elements().length > 300 ? "longest-path" : "network-simplex";
+  cy.layout({ name: "dagre", rankDir: "LR", nodeSep: 18, rankSep: 110, ranker, animate: false, fit: !kept, padding: 30 }).run();
+  if (!kept) {
+    // All of it, as far as it can be read.
+    cy.zoom(Math.min(1, Math.max(0.6, cy.zoom())));
+    return cy.center(cy.zoom() > 0.6 ? undefined : cy.nodes("[?isStart]"));
+  }
+  const after = kept.renderedPosition();
+  cy.panBy({ x: before.x - after.x, y: before.y - after.y });
+}
+
+/** What the picture holds, in words. */
+function tell(left, isTruncated) {
+  const more = left ? ` ${left} more are not drawn: show them from their neighbours.` : isTruncated ? " It goes on: what has a dashed border has more." : "";
+  const count = (number, word) => `${number} ${word}${number === 1 ? "" : "s"}`;
+  say(`${count(cy.nodes().length, "dataset")}, ${count(cy.edges().length, "edge")}.${more}`);
+}
+
+/** Asks which of the versions may be used, the nearest first, and shows it as it is known. */
+async function judge() {
+  const unknown = cy.nodes().filter((node) => node.data("asset") && node.data("ready") === undefined).slice(0, JUDGED);
+  const nodes = new Map(unknown.map((node) => [node.data("asset").versionId, node]));
+  for await (const known of data.readiness([...nodes.keys()])) {
+    for (const [id, ready] of known) know(nodes.get(id), { ready });
+    if (known.some(([id]) => nodes.get(id).hasClass("chosen"))) details.refresh();
+  }
+}
+
+/** Shows what a dataset was made of and what was made of it. */
+async function expand(node) {
+  say("Asking…");
+  const before = cy.elements().length;
+  const graph = await data.graph(node.id(), 1, "both");
+  if (!graph) return say("No event names it any more.", true);
+  const left = add(graph);
+  const isFull = cy.nodes().length >= MOST;
+  know(node, { more: left > 0 });
+  if (cy.elements().length > before) arrange(node);
+  tell(isFull ? 0 : left, false);
+  if (isFull) say(`The picture is full with ${MOST} datasets: centre it on one of them to go on.`, true);
+  details.refresh();
+  await judge();
+}
+
+/** Makes a dataset or an edge the chosen one. */
+function choose(element) {
+  if (element.empty()) return;
+  cy.elements().removeClass("chosen beside");
+  element.addClass("chosen");
+  if (element.isNode()) {
+    element.connectedEdges().addClass("beside");
+    const { x, y } = element.renderedPosition();
+    if (x < 0 || y < 0 || x > cy.width() || y > cy.height()) cy.center(element);
+    const { label, namespace } = element.data();
+    $("graph").setAttribute("aria-label", `Graph of datasets; chosen: ${label.replace("\n", ", ")}, in ${namespace}`);
+  }
+  details.show(element);
+}
+
+const details = new Details($("details"), {
+  attempt,
+  choose,
+  expand: (node) => attempt(() => expand(node)),
+  at: (node) => `/lineage?${new URLSearchParams({ node, depth, direction })}`,
+});
+
+const chosen = () => cy.nodes(".chosen");
+
+/** The nearest of some datasets to one. */
+function nearest(of, some) {
+  const far = (node) => Math.hypot(node.position("x") - of.position("x"), node.position("y") - of.position("y"));
+  return some.empty() ? some : some.min(far).ele;
+}
+
+const beside = (sign) => (node) => {
+  const is = (other) => sign * (other.position("y") - node.position("y")) > 1 && Math.abs(other.position("x") - node.position("x")) < 105;
+  return nearest(node, cy.nodes().filter(is));
+};
+const STEPS = {
+  ArrowLeft: (node) => nearest(node, node.incomers("node").difference(node)),
+  ArrowRight: (node) => nearest(node, node.outgoers("node").difference(node)),
+  ArrowUp: beside(-1),
+  ArrowDown: beside(1),
+  Home: () => cy.nodes("[?isStart]"),
+};
+const zoom = (by) => cy.zoom({ level: cy.zoom() * by, renderedPosition: { x: cy.width() / 2, y: cy.height() / 2 } });
+const KEYS = {
+  "+": () => zoom(1.25),
+  "=": () => zoom(1.25),
+  "-": () => zoom(0.8),
+  0: () => cy.fit(undefined, 30),
+  Enter: () => attempt(() => expand(chosen())),
+  " ": () => $("details").focus(),
+};
+
+$("graph").addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || cy.nodes().empty()) return;
+  const from = chosen().nonempty() ? chosen() : cy.nodes("[?isStart]");
+  const act = STEPS[event.key] ? () => choose(STEPS[event.key](from)) : KEYS[event.key];
+  if (!act) return;
+  event.preventDefault();
+  if (chosen().empty() && !STEPS[event.key]) choose(from);
+  act();
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") $("graph").focus();
+  if (event.key === "/" && !event.target.closest("input, select, textarea")) {
+    event.preventDefault();
+    $("q").focus();
+  }
+});
+cy.on("tap", "node, edge", ({ target }) => {
+  $("graph").focus();
+  choose(target);
+  if (target.isNode() && target.data("more")) attempt(() => expand(target));
+});
+
+$("search").addEventListener("submit", (event) => {
+  event.preventDefault();
+  attempt(() => find($("q").value.trim()));
+});
+
+let lastSought = 0;
+
+/** Lists what a text finds. */
+async function find(text) {
+  const sought = ++lastSought;
+  say("Asking…");
+  const found = await data.search(text);
+  // Something else may have been looked for meanwhile.
+  if (sought !== lastSought) return;
+  details.list(text ? `Found for “${text}”` : "The newest of the catalogue", found);
+  say(found.length ? `${found.length} found.` : `Nothing found for “${text}”.`);
+}
+
+async function begin() {
+  const node = asked.get("node");
+  const { view } = document.forms;
+  view.elements.depth.append(...DEPTHS.map((depth) => new Option(depth, depth)));
+  Object.assign(view.elements.depth, { value: depth });
+  Object.assign(view.elements.direction, { value: direction });
+  view.elements.node.value = node ?? "";
+  view.hidden = !node;
+  view.addEventListener("change", () => view.requestSubmit());
+  if (!node) return find("");
+  say("Asking…");
+  const graph = await data.graph(node, depth, direction);
+  if (!graph) {
+    await find("");
+    return say(`No event names ${node}.`, true);
+  }
+  const left = add(graph);
+  arrange();
+  tell(left, graph.truncated);
+  choose(cy.nodes("[?isStart]"));
+  $("graph").focus();
+  await judge();
+}
+
+attempt(begin);
