@@ -19,7 +19,7 @@ use crate::domain::caller::Caller;
 use crate::domain::hex::encode_hex;
 use crate::domain::lineage::batch::Batch;
 use crate::domain::lineage::event::{Event, read};
-use crate::domain::lineage::intake::{Group, New};
+use crate::domain::lineage::intake::{Group, Taken};
 use crate::error::{Error, Kind, Result};
 
 /// What came of an event.
@@ -36,12 +36,12 @@ pub enum Outcome {
 /// Times that a transaction is tried which others are in the way of.
 const TRIES: usize = 3;
 
-/// Takes events as they came, each a JSON text; answers what came of each. All that can be understood are kept when this
-/// answers, and the graph says what they say.
+/// Takes events as they came, each a JSON text; answers what came of each, and what names the write for reads elsewhere, if
+/// there was one. All that can be understood are kept when this answers, and the graph says what they say.
 ///
 /// # Errors
 /// `unavailable` and `timeout`: nothing was kept, or what was is kept once more when it is sent again.
-pub async fn record(app: &App, texts: &[&str]) -> Result<Vec<Outcome>> {
+pub async fn record(app: &App, texts: &[&str]) -> Result<(Vec<Outcome>, Option<Token>)> {
     let parse = |text: &&str| match serde_json::from_str::<Value>(text) {
         Ok(value) => read(value).map_err(|faults| (Kind::Unprocessable, faults)),
         Err(cause) => {
@@ -53,32 +53,35 @@ pub async fn record(app: &App, texts: &[&str]) -> Result<Vec<Outcome>> {
     for outcome in texts.iter().map(parse) {
         outcomes.push(outcome.map(|event| events.push(event)));
     }
-    let new = if events.is_empty() {
-        Ok(New::new())
+    let kept = if events.is_empty() {
+        Ok(None)
     } else {
         let bytes = texts.iter().map(|text| text.len()).sum();
-        app.intake.keep(events, bytes, |group| Box::pin(keep(app.clone(), group))).await
+        app.intake.keep(events, bytes, |group| Box::pin(keep(app.clone(), group))).await.map(Some)
     };
-    let new = match new {
-        Ok(new) => new,
+    let kept = match kept {
+        Ok(kept) => kept,
         // Read, and yet not to be kept: as good as not understood.
         Err(error) if error.kind() == Kind::Invalid => {
             let fault = Fault { pointer: String::new(), rule: format!("cannot be kept: {}", error.message()) };
             let refused = (Kind::Unprocessable, vec![fault]);
             outcomes.iter_mut().filter(|outcome| outcome.is_ok()).for_each(|outcome| *outcome = Err(refused.clone()));
-            New::new()
+            None
         }
         Err(error) => return Err(error),
     };
     let refused = texts.iter().zip(&outcomes).filter_map(|(text, outcome)| Some((text, outcome.as_ref().err()?)));
-    bury(app, refused.map(|(text, (_, faults))| Letter::new(text, faults)).collect()).await?;
-    let mut new = new.into_iter();
+    let buried = bury(app, refused.map(|(text, (_, faults))| Letter::new(text, faults)).collect()).await?;
+    let (new, kept) = kept.map(|kept| (kept.new, kept.token)).unzip();
+    // What is as fresh as the later write has the earlier one too.
+    let token = buried.or(kept);
+    let mut new = new.unwrap_or_default().into_iter();
     let told = |outcome: std::result::Result<(), (Kind, Vec<Fault>)>| match outcome {
         Err((kind, faults)) => Outcome::Refused(kind, faults),
         Ok(()) if new.next().unwrap_or_default() => Outcome::Kept,
         Ok(()) => Outcome::Known,
     };
-    Ok(outcomes.into_iter().map(told).collect())
+    Ok((outcomes.into_iter().map(told).collect(), token))
 }
 
 /// Puts away what is known to be no event.
@@ -86,33 +89,35 @@ pub async fn record(app: &App, texts: &[&str]) -> Result<Vec<Outcome>> {
 /// # Errors
 /// What the database answers.
 pub async fn refuse(app: &App, text: &str, faults: &[Fault]) -> Result<()> {
-    bury(app, vec![Letter::new(text, faults)]).await
+    bury(app, vec![Letter::new(text, faults)]).await.map(drop)
 }
 
-async fn bury(app: &App, letters: Vec<Letter>) -> Result<()> {
-    if !letters.is_empty() {
-        app.write("lineage.dead_letters", move |tx| Box::pin(async move { store::bury(tx, letters).await })).await?;
+async fn bury(app: &App, letters: Vec<Letter>) -> Result<Option<Token>> {
+    if letters.is_empty() {
+        return Ok(None);
     }
-    Ok(())
+    let written = app.write("lineage.dead_letters", move |tx| Box::pin(async move { store::bury(tx, letters).await }));
+    written.await.map(|((), token)| Some(token))
 }
 
 /// Keeps the events of several requests in one transaction. If one of them is in the way, each in its own.
 async fn keep(app: App, group: Group) {
     match transact(&app, &group).await {
-        Ok(new) => group.tell(|events| Ok(told(events, &new))),
+        Ok(kept) => group.tell(|events| Ok(told(events, &kept))),
         Err(error) if group.is_shared() && !is_passing(&error) => {
             for alone in group.apart() {
                 let outcome = transact(&app, &alone).await;
-                alone.tell(|events| outcome.clone().map(|new| told(events, &new)));
+                alone.tell(|events| outcome.as_ref().map(|kept| told(events, kept)).map_err(Error::clone));
             }
         }
         Err(error) => group.tell(|_| Err(error.clone())),
     }
 }
 
-/// Which of a request's events are new, where `new` says so of all.
-fn told(events: &[Event], new: &BTreeMap<String, bool>) -> New {
-    events.iter().map(|event| new.get(&event.hash).copied().unwrap_or_default()).collect()
+/// What came of a request's events, where `new` says of all which are new.
+fn told(events: &[Event], (new, token): &(BTreeMap<String, bool>, Token)) -> Taken {
+    let new = events.iter().map(|event| new.get(&event.hash).copied().unwrap_or_default()).collect();
+    Taken { new, token: *token }
 }
 
 fn is_passing(error: &Error) -> bool {
@@ -120,7 +125,7 @@ fn is_passing(error: &Error) -> bool {
 }
 
 /// Of each event, by its hash, whether it is new.
-async fn transact(app: &App, group: &Group) -> Result<BTreeMap<String, bool>> {
+async fn transact(app: &App, group: &Group) -> Result<(BTreeMap<String, bool>, Token)> {
     let mut outcome = write(app, group).await;
     for _ in 1..TRIES {
         match &outcome {
@@ -129,7 +134,7 @@ async fn transact(app: &App, group: &Group) -> Result<BTreeMap<String, bool>> {
             _ => break,
         }
     }
-    outcome.map(|(new, _token)| new)
+    outcome
 }
 
 async fn write(app: &App, group: &Group) -> Result<(BTreeMap<String, bool>, Token)> {
@@ -169,16 +174,17 @@ impl Letter {
     }
 }
 
-/// Takes one event of an administrator; whether it is new.
+/// Takes one event of an administrator; whether it is new, and what names the write.
 ///
 /// # Errors
 /// `identity-required` or `forbidden`; `invalid-event` with all that is wrong with it, which is then a dead letter; as
 /// [`record`].
-pub async fn ingest(app: &App, caller: &Caller, text: &str) -> Result<bool> {
+pub async fn ingest(app: &App, caller: &Caller, text: &str) -> Result<(bool, Option<Token>)> {
     caller.may_administer()?;
-    match record(app, &[text]).await?.pop() {
+    let (mut outcomes, token) = record(app, &[text]).await?;
+    match outcomes.pop() {
         Some(Outcome::Refused(kind, faults)) => Err(Fault::refusal(kind, "invalid-event", &faults)),
-        outcome => Ok(outcome == Some(Outcome::Kept)),
+        outcome => Ok((outcome == Some(Outcome::Kept), token)),
     }
 }
 
@@ -187,11 +193,12 @@ pub async fn ingest(app: &App, caller: &Caller, text: &str) -> Result<bool> {
 ///
 /// # Errors
 /// As [`ingest`]; `not-found`.
-pub async fn retry(app: &App, caller: &Caller, payload_hash: &str) -> Result<bool> {
+pub async fn retry(app: &App, caller: &Caller, payload_hash: &str) -> Result<(bool, Token)> {
     let letter = app.lineage.dead_letter(caller, payload_hash).await?;
     let letter = letter.ok_or_else(|| Error::not_found("there is no such dead letter").hint("payloadHash"))?;
-    let is_new = ingest(app, caller, &letter.payload).await?;
-    app.write("lineage.unbury", move |tx| Box::pin(async move { store::unbury(tx, &letter.payload_hash).await }))
+    let (is_new, _earlier) = ingest(app, caller, &letter.payload).await?;
+    let ((), token) = app
+        .write("lineage.unbury", move |tx| Box::pin(async move { store::unbury(tx, &letter.payload_hash).await }))
         .await?;
-    Ok(is_new)
+    Ok((is_new, token))
 }

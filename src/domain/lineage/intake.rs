@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{Mutex as Turn, oneshot};
 
 use super::event::Event;
+use crate::coherence::Token;
 use crate::error::{Error, Result};
 
 /// Most events that are kept in one transaction, but for those that come in one request.
@@ -19,13 +20,19 @@ const ROOM: usize = 64 << 20;
 /// Times that events are handed in again of which nothing was told.
 const TRIES: usize = 5;
 
-/// For each event whether it is new.
-pub type New = Vec<bool>;
+/// What came of the events of a request.
+#[derive(Debug, Clone)]
+pub struct Taken {
+    /// For each event whether it is new.
+    pub new: Vec<bool>,
+    /// Names the write they were kept in.
+    pub token: Token,
+}
 
 struct Waiting {
     events: Arc<Vec<Event>>,
     bytes: usize,
-    told: oneshot::Sender<Result<New>>,
+    told: oneshot::Sender<Result<Taken>>,
 }
 
 /// Events of several requests, to be kept together.
@@ -38,7 +45,7 @@ impl Group {
     }
 
     /// Tells each request what came of its events.
-    pub fn tell(self, mut outcome: impl FnMut(&[Event]) -> Result<New>) {
+    pub fn tell(self, mut outcome: impl FnMut(&[Event]) -> Result<Taken>) {
         for waiting in self.0 {
             // Whoever has gone away does not want to know.
             let _gone = waiting.told.send(outcome(&waiting.events));
@@ -81,7 +88,7 @@ impl Intake {
     /// `unavailable` when too much waits already; what `keep` tells.
     pub async fn keep(
         &self, events: Vec<Event>, bytes: usize, keep: impl Fn(Group) -> BoxFuture<'static, ()> + Send + Sync,
-    ) -> Result<New> {
+    ) -> Result<Taken> {
         let events = Arc::new(events);
         for _ in 0..TRIES {
             let mut told = self.wait(&events, bytes)?;
@@ -112,7 +119,7 @@ impl Intake {
         Err(Error::unavailable("the events could not be kept now: send them again"))
     }
 
-    fn wait(&self, events: &Arc<Vec<Event>>, bytes: usize) -> Result<oneshot::Receiver<Result<New>>> {
+    fn wait(&self, events: &Arc<Vec<Event>>, bytes: usize) -> Result<oneshot::Receiver<Result<Taken>>> {
         let mut waiting = self.waiting();
         if waiting.iter().map(|other| other.bytes).sum::<usize>() > ROOM {
             return Err(Error::unavailable("more events come than can be kept: send them again later"));

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use super::error::{Nullable, graphql, made, nullable};
 use super::loaders::Loaders;
 use super::page::{Arguments, connection, cost};
+use super::publish::Committed;
 use super::relay::identifier;
 use super::scalars::Json;
 use crate::domain::lineage::events::{DeadLetter, Filter, Kept, LATEST, NEWEST};
@@ -225,7 +226,8 @@ impl LineageMutation {
                 let event = input.event.0.into_json().map_err(Error::internal)?;
                 lineage::ingest(&loaders.app, &loaders.caller, &event.to_string()).await
             };
-            let is_new = outcome.await.map_err(|error| graphql(&error))?;
+            let (is_new, token) = outcome.await.map_err(|error| graphql(&error))?;
+            token.into_iter().for_each(|token| ctx.data_unchecked::<Arc<Committed>>().note(token));
             Ok(IngestLineageEventPayload { is_new })
         })
         .await
@@ -240,7 +242,8 @@ impl LineageMutation {
             let loaders = ctx.data_unchecked::<Loaders>();
             let outcome = async {
                 let payload_hash = identifier(input.payload_hash, "payloadHash")?;
-                let is_new = lineage::retry(&loaders.app, &loaders.caller, &payload_hash).await?;
+                let (is_new, token) = lineage::retry(&loaders.app, &loaders.caller, &payload_hash).await?;
+                ctx.data_unchecked::<Arc<Committed>>().note(token);
                 Ok(RetryDeadLetterPayload { payload_hash, is_new })
             };
             outcome.await.map_err(|error: Error| graphql(&error))

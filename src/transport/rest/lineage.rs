@@ -18,7 +18,9 @@ use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use super::reply::with_token;
 use super::{body, error};
+use crate::coherence::Token;
 use crate::domain::Fault;
 use crate::error::{Error, Kind, Result};
 use crate::flows::lineage::{Outcome, record, refuse};
@@ -121,11 +123,19 @@ async fn no_text(served: &Served, text: &str) -> Response {
 }
 
 async fn single(served: &Served, text: &str) -> Response {
-    match record(&served.app, &[text]).await.map(|outcomes| outcomes.into_iter().next()) {
+    match record(&served.app, &[text]).await.map(|(outcomes, token)| (outcomes.into_iter().next(), token)) {
         // 400 for what is no JSON, 422 for JSON that is no event.
-        Ok(Some(Outcome::Refused(kind, faults))) => error::answer(&Fault::refusal(kind, "invalid-event", &faults)),
-        Ok(_) => (StatusCode::CREATED, Json(json!({"status": "success"}))).into_response(),
+        Ok((Some(Outcome::Refused(kind, faults)), _)) => error::answer(&Fault::refusal(kind, "invalid-event", &faults)),
+        Ok((_, token)) => named((StatusCode::CREATED, Json(json!({"status": "success"}))).into_response(), token),
         Err(error) => error::answer(&error),
+    }
+}
+
+/// An answer with the token of the write, if there was one.
+fn named(answer: Response, token: Option<Token>) -> Response {
+    match token {
+        Some(token) => with_token(answer, &token),
+        None => answer,
     }
 }
 
@@ -162,8 +172,8 @@ async fn batch(served: &Served, text: &str) -> Response {
         return error::answer(&Error::new(Kind::PayloadTooLarge, "payload-too-large", message));
     }
     let texts: Vec<&str> = events.iter().map(|event| event.get()).collect();
-    let outcomes = match record(&served.app, &texts).await {
-        Ok(outcomes) => outcomes,
+    let (outcomes, token) = match record(&served.app, &texts).await {
+        Ok(told) => told,
         Err(error) => return error::answer(&error),
     };
     let failed = outcomes.iter().enumerate().filter_map(|(index, outcome)| match outcome {
@@ -174,5 +184,5 @@ async fn batch(served: &Served, text: &str) -> Response {
     let (received, failed) = (outcomes.len(), failed_events.len());
     let summary = Summary { received, successful: received - failed, failed, retriable: 0, non_retriable: failed };
     let status = if failed == 0 { "success" } else { "partial_success" };
-    Json(Report { status, summary, failed_events }).into_response()
+    named(Json(Report { status, summary, failed_events }).into_response(), token)
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::converge::{at_random, events};
 use super::{event, open, sending};
 use crate::harness::makers::Random;
-use crate::harness::{TestApp, refused, with};
+use crate::harness::{TestApp, refused, with, with_database};
 
 /// `(from, to, job)`, by node identifiers.
 type Edge = (String, String, String);
@@ -172,6 +172,33 @@ async fn an_event_ends_what_it_touches_and_nothing_else() {
         app.sql("delete from lineage_edges where to_name = 'c'").await;
         let strong = asking(app, a).header("overlay-consistency", "strong").send().await.expect("answer");
         assert_eq!(shown(&strong.json().await.expect("JSON")).0.len(), 2);
+    })
+    .await;
+}
+
+/// Whoever sends events through one server and looks through another is told what to ask for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_carries_events_to_another_process() {
+    with_database(async |database| {
+        let setup = open().with("FEED_POLL_MS", "1000");
+        let first = TestApp::start(&setup, database).await;
+        let second = TestApp::start(&setup, database).await;
+        for round in 0..20 {
+            let name = format!("out-{round}");
+            let event = event(&name, "COMPLETE", 1, &["a"], &[&name]);
+            let [path, body] = match round % 2 {
+                0 => ["/api/v1/lineage", &event.to_string()],
+                _ => ["/api/v1/lineage/batch", &json!([event, {"no": "event"}]).to_string()],
+            };
+            let answer = sending(&first, path, body.to_owned()).send().await.expect("answer");
+            let token = answer.headers()["overlay-consistency"].clone();
+            let parameters: &[(&str, &str)] = &[("node", "dataset:db:a"), ("direction", "down"), ("depth", "1")];
+            let graph = asking(&second, parameters).header("overlay-consistency", token).send().await.expect("answer");
+            let graph: Value = graph.json().await.expect("JSON");
+            assert_eq!(graph["edges"].as_array().expect("edges").len(), round + 1);
+        }
+        first.stop().await;
+        second.stop().await;
     })
     .await;
 }
