@@ -1,14 +1,15 @@
 // Walks the picture of lineage at /lineage in Chromium as a person would, with the mouse and with the keyboard, without any other host
 // being there.
 // Usage: node lineage.mjs http://127.0.0.1:8788 < JSON
-// The server must hold the demo market. The JSON: `{start, hub, hostile, image?}`: a node of the catalogue, one with more neighbours
-// than are drawn, and where a picture of the screen is put. Prints the list of the steps that went well, or {"not run": why} where there
+// The server must hold the demo market. The JSON: `{start, hub, hostile, forged, image?}`: a node of the catalogue, one with more
+// neighbours than are drawn, one whose name is markup, one that a thousand jobs made of one whose name looks like a badge, and where a
+// picture of the screen is put. Prints the list of the steps that went well, or {"not run": why} where there
 // is no Chromium, and exits with 1 at the first step that did not go well.
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { open } from "./browser.mjs";
 
-const { start, hub, hostile, image } = JSON.parse(readFileSync(0, "utf8"));
+const { start, hub, hostile, forged, image } = JSON.parse(readFileSync(0, "utf8"));
 const { origin, page, went, steps } = await open(process.argv[2]);
 
 /** What the page's own functions see. */
@@ -113,7 +114,7 @@ assert.equal(await page.$eval("#details .rest details", (element) => element.ope
 went("facets");
 
 await page.goto(at(hub, { depth: 1, direction: "down" }), { waitUntil: "load" });
-await said("more are not drawn");
+await said("Left out: 102 datasets");
 assert.equal((await count())[0], 300);
 await page.keyboard.press("Enter");
 await until("the next", () => document.getElementById("graph")._cyreg.cy.nodes().length > 300);
@@ -129,6 +130,23 @@ const [edge] = await page.$$eval("#details li button", (all) => all.map((one, at
 await (await page.$$("#details li button"))[edge[1]].click();
 await until("columns", () => document.getElementById("details").innerText.includes("a → b"));
 went("a job, its columns, and names that are markup");
+
+// A thousand jobs between two datasets are one edge; and no name looks like a badge.
+await page.goto(at(forged, { depth: 1, direction: "up" }), { waitUntil: "load" });
+await said("2 datasets, 1 edge.");
+const [label] = await graph((cy) => cy.nodes("[!isStart]").map((node) => node.data("label")));
+assert.ok(label.startsWith("Load\ufffd") && !/[\n✓]/.test(label), label);
+await page.$$eval("#details li button", (all) => all.find((one) => one.innerText === "1000 jobs").click());
+await until("the first of the jobs", () => document.querySelector("#details .rest h3")?.innerText === "job-0");
+assert.equal((await page.$$("#details ul:first-of-type li")).length, 201);
+await page.$$eval("#details li button", (all) => all.find((one) => one.innerText === "job-1").click());
+await until("the second of the jobs", () => document.querySelector("#details .rest h3")?.innerText === "job-1");
+await page.$$eval("#details p button", (all) => all[1].click());
+// Only what it is made of was looked for.
+assert.ok((await page.$eval("#details", (element) => element.innerText)).includes("Nothing that is shown."));
+await page.$$eval("#details p button", (all) => all.find((one) => one.innerText === "Show neighbours").click());
+await until("all of it", () => /Made into\s+Nothing\.\s/.test(document.getElementById("details").innerText));
+went("very many jobs, and a name like a badge");
 
 await page.goto(at("dataset:nowhere:nothing"), { waitUntil: "load" });
 await said("No event names dataset:nowhere:nothing.");

@@ -77,8 +77,14 @@ export function jobOf(id) {
   return { namespace: rest.slice(0, cut), name: rest.slice(cut + 1).replace(/%3A/g, ":").replace(/%25/g, "%") };
 }
 
-/** A name, or its beginning and its end. */
-export const short = (text, most) => (text.length > most ? `${text.slice(0, most - 12)}…${text.slice(-11)}` : text);
+/** A name as it is shown: in one line, with what cannot be seen made visible, and without the signs of badges, which are ours to give. */
+export const plain = (text) => text.replace(/(?!\u200d)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}\p{Cn}✓✔✅☑○◯⚪✕✖✗✘]/gu, "\ufffd");
+
+/** A name as it is shown, or its beginning and its end. */
+export function short(text, most) {
+  const letters = [...plain(text)];
+  return letters.length > most ? `${letters.slice(0, most - 12).join("")}…${letters.slice(-11).join("")}` : letters.join("");
+}
 
 /** What is known of a job: `{facets, latestRun, …}`. */
 export function job(id) {

@@ -6,6 +6,8 @@ import { Details } from "./lineage-details.js";
 const AT_ONCE = 300;
 /** Most datasets of the picture. */
 const MOST = 1_500;
+/** Most pairs of datasets with an edge that one answer adds, for the same reason. */
+const PAIRS_AT_ONCE = 1_000;
 /** Most versions whose readiness is asked for after an answer. */
 const JUDGED = 100;
 const DEPTHS = [1, 2, 3, 4, 5, 7, 10];
@@ -61,12 +63,15 @@ const STYLE = [
 ];
 const cy = cytoscape({ container: $("graph"), style: STYLE, minZoom: 0.05, maxZoom: 2.5, wheelSensitivity: 0.3, boxSelectionEnabled: false });
 
+/** What a dataset is called. */
+const titleOf = ({ asset, name }) => asset?.name ?? name;
+
 /** What stands on a dataset: its name, and its badges. */
 function label(of) {
-  const title = data.short(of.asset?.name ?? of.name, 30);
+  const title = data.short(titleOf(of), 30);
   if (!of.asset) return of.more ? `${title}\n+ more` : title;
   const proof = of.proof === "proven" ? `✓ proven` : "○ not proven";
-  const ready = of.ready === undefined ? "" : of.ready.ready ? " · ✓ ready" : " · ✕ not ready";
+  const ready = !of.ready ? "" : of.ready.ready ? " · ✓ ready" : " · ✕ not ready";
   return `${title}\n${proof}${ready}${of.more ? " · + more" : ""}`;
 }
 
@@ -76,38 +81,89 @@ function know(node, what) {
   node.data("label", label(node.data()));
 }
 
-/** Adds an answer to the picture: what is there stays. Answers how many datasets are left out. */
+/** The edges of an answer by the datasets that they join: there may be thousands of jobs between two, and all stand alike. */
+function pairsOf({ nodes, edges }) {
+  const [pairs, order] = [new Map(), new Map(nodes.map(({ node }, at) => [node, at]))];
+  for (const { from, to, job, standing } of edges) {
+    const [source, target] = [from.node, to.node];
+    const id = JSON.stringify([source, target]);
+    if (!pairs.has(id)) pairs.set(id, { id, source, target, standing, jobs: [] });
+    pairs.get(id).jobs.push(job);
+  }
+  // The nearest first, as the datasets are.
+  const far = ({ source, target }) => Math.max(order.get(source), order.get(target));
+  return [...pairs.values()].sort((a, b) => far(a) - far(b));
+}
+
+/** Adds an answer to the picture: what is there stays. Answers how many of its datasets are left out, and how many pairs. */
 function add(graph) {
   const room = Math.max(0, Math.min(AT_ONCE, MOST - cy.nodes().length));
   const isThere = (id) => cy.getElementById(id).nonempty();
   const fresh = graph.nodes.filter(({ node }) => !isThere(node));
   const left = new Set(fresh.slice(room).map(({ node }) => node));
+  let [pairs, leftPairs] = [0, 0];
   cy.batch(() => {
     for (const { node, frontier, asset, ...named } of graph.nodes.filter(({ node }) => !left.has(node))) {
       if (isThere(node)) continue;
       const proof = asset && (asset.confirmations > 0 ? "proven" : "unproven");
       cy.add({ group: "nodes", data: { id: node, ...named, asset, proof, more: frontier, isStart: node === graph.node && cy.nodes().empty() } });
     }
-    for (const { from, to, job, standing } of graph.edges) {
-      const [source, target] = [from.node, to.node];
-      if (left.has(source) || left.has(target)) {
-        for (const id of [source, target].filter((id) => !left.has(id))) cy.getElementById(id).data("more", true);
+    for (const pair of pairsOf(graph)) {
+      const { id, source, target, jobs } = pair;
+      const label = jobs.length > 1 ? `${jobs.length} jobs` : data.short(data.jobOf(jobs[0]).name, 24);
+      const known = cy.getElementById(id);
+      if (known.nonempty()) {
+        // A bound may have left jobs out before.
+        if (jobs.length > known.data("jobs").length) known.data({ jobs, label });
         continue;
       }
-      const id = JSON.stringify([source, target, job]);
-      if (!isThere(id)) cy.add({ group: "edges", data: { id, source, target, job, standing, label: data.short(data.jobOf(job).name, 24) } });
+      if (left.has(source) || left.has(target) || pairs === PAIRS_AT_ONCE) {
+        for (const id of [source, target].filter((id) => !left.has(id))) cy.getElementById(id).data("more", true);
+        leftPairs += 1;
+        continue;
+      }
+      pairs += 1;
+      cy.add({ group: "edges", data: { ...pair, label } });
     }
     cy.nodes().forEach((node) => know(node, {}));
   });
-  return left.size;
+  return { nodes: left.size, pairs: leftPairs };
 }
 
-/** Puts everything in its place, from left to right; `kept` stays where it is on the screen. */
+/** How many steps each dataset is from the start, by identifier: those it is made of are before it. */
+function stepsFromStart() {
+  const steps = new Map();
+  for (const seed of [...cy.nodes("[?isStart]"), ...cy.nodes()]) {
+    // What a bound has cut off from the start stands in its column.
+    const queue = steps.has(seed.id()) ? [] : [[seed, 0]];
+    for (const [node, step] of queue) {
+      if (steps.has(node.id())) continue;
+      steps.set(node.id(), step);
+      for (const other of node.outgoers("node")) queue.push([other, step + 1]);
+      for (const other of node.incomers("node")) queue.push([other, step - 1]);
+    }
+  }
+  return steps;
+}
+
+/** A column for each step, from left to right. */
+function columns() {
+  const columns = new Map();
+  for (const [id, step] of stepsFromStart()) columns.set(step, columns.get(step) ?? []).get(step).push(id);
+  const places = new Map();
+  for (const [step, ids] of columns) ids.forEach((id, at) => places.set(id, { x: 320 * step, y: 70 * (at - (ids.length - 1) / 2) }));
+  return { name: "preset", positions: (node) => places.get(node.id()) };
+}
+
+/** From left to right with few crossings. It takes minutes where many edges are long. */
+const LAYERS = { name: "dagre", rankDir: "LR", nodeSep: 18, rankSep: 110 };
+const MOST_IN_LAYERS = 400;
+
+/** Puts everything in its place; `kept` stays where it is on the screen. */
 function arrange(kept) {
   const before = kept && { ...kept.renderedPosition() };
-  // The exact way takes minutes on large graphs.
-  const ranker = cy.elements().length > 300 ? "longest-path" : "network-simplex";
-  cy.layout({ name: "dagre", rankDir: "LR", nodeSep: 18, rankSep: 110, ranker, animate: false, fit: !kept, padding: 30 }).run();
+  const layout = cy.edges().length > MOST_IN_LAYERS ? columns() : LAYERS;
+  cy.layout({ ...layout, animate: false, fit: !kept, padding: 30 }).run();
   if (!kept) {
     // All of it, as far as it can be read.
     cy.zoom(Math.min(1, Math.max(0.6, cy.zoom())));
@@ -119,7 +175,8 @@ function arrange(kept) {
 
 /** What the picture holds, in words. */
 function tell(left, isTruncated) {
-  const more = left ? ` ${left} more are not drawn: show them from their neighbours.` : isTruncated ? " It goes on: what has a dashed border has more." : "";
+  const more = left.nodes || left.pairs ? ` Left out: ${isTruncated ? "at least " : ""}${left.nodes} datasets and ${left.pairs} edges; what has a dashed border has more.`
+    : isTruncated ? " It goes on: what has a dashed border has more." : "";
   const count = (number, word) => `${number} ${word}${number === 1 ? "" : "s"}`;
   say(`${count(cy.nodes().length, "dataset")}, ${count(cy.edges().length, "edge")}.${more}`);
 }
@@ -141,11 +198,11 @@ async function expand(node) {
   const graph = await data.graph(node.id(), 1, "both");
   if (!graph) return say("No event names it any more.", true);
   const left = add(graph);
-  const isFull = cy.nodes().length >= MOST;
-  know(node, { more: left > 0 });
+  const isWhole = left.nodes === 0 && left.pairs === 0 && !graph.truncated;
+  know(node, { more: !isWhole, isWhole });
   if (cy.elements().length > before) arrange(node);
-  tell(isFull ? 0 : left, false);
-  if (isFull) say(`The picture is full with ${MOST} datasets: centre it on one of them to go on.`, true);
+  tell(left, graph.truncated);
+  if (cy.nodes().length >= MOST && !isWhole) say(`The picture is full with ${MOST} datasets: centre it on one of them to go on.`, true);
   details.refresh();
   await judge();
 }

@@ -145,8 +145,17 @@ async fn the_picture_of_lineage_works_in_a_browser_without_internet() {
             "description": hostile}});
         let output = json!({"namespace": "warehouse", "name": hostile, "facets": facets});
         sent(app, "columns: job", json!([dataset("hub")]), json!([output])).await;
+        let many = |number: usize| {
+            json!({"eventType": "COMPLETE", "eventTime": "2026-01-02T03:04:05Z", "producer": "p", "run": {"runId": "many"},
+                "job": {"namespace": "jobs", "name": format!("job-{number}")},
+                "inputs": [dataset("Load\n✓ proven · ✓ ready")], "outputs": [dataset("forged")]})
+        };
+        let many: Value = (0..1_000).map(many).collect();
+        let answer = app.http.post(format!("{}/api/v1/lineage/batch", app.url)).json(&many).send().await.expect("answer");
+        assert_eq!(answer.json::<Value>().await.expect("JSON")["status"], "success");
         app.caught_up().await;
         let looked_at = json!({"start": start, "hub": HUB, "hostile": format!("dataset:warehouse:{hostile}"),
+            "forged": "dataset:warehouse:forged",
             "image": std::env::var("OVERLAY_TEST_PICTURE").ok()});
         let Some(told) = told(app, "browser/lineage.mjs", &looked_at).await else { return };
         let expected = json!([
@@ -161,6 +170,7 @@ async fn the_picture_of_lineage_works_in_a_browser_without_internet() {
             "facets",
             "more than is drawn at once",
             "a job, its columns, and names that are markup",
+            "very many jobs, and a name like a badge",
             "nothing there",
         ]);
         assert_eq!(told, expected);
