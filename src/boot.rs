@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use overlay_migration::{Migrator, MigratorTrait};
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -238,17 +239,16 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Resolves when the process is asked to stop (Ctrl-C, or SIGTERM).
+/// Resolves when the process is asked to stop: Ctrl-C, SIGTERM, or a terminal that is closed.
 pub async fn asked_to_stop() {
-    let terminate = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => signal.recv().await,
-            Err(_) => std::future::pending().await,
-        }
+    let asked = async |kind| match signal(kind) {
+        Ok(mut signal) => signal.recv().await,
+        Err(_) => std::future::pending().await,
     };
     tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate => {}
+        _ = asked(SignalKind::interrupt()) => {}
+        _ = asked(SignalKind::terminate()) => {}
+        _ = asked(SignalKind::hangup()) => {}
     }
     if std::io::stderr().is_terminal() {
         eprintln!();

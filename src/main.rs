@@ -2,7 +2,8 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{ExitCode, ExitStatus};
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use overlay::boot::{self, Purpose, Server, Stores, upkeep};
@@ -14,6 +15,7 @@ use overlay::flows::seed;
 use overlay::transport::graphql;
 use overlay::{app::App, telemetry};
 use overlay_migration::{Migrator, MigratorTrait};
+use rustix::process::{Pid, Signal, kill_process};
 
 #[path = "main/import.rs"]
 mod import;
@@ -310,8 +312,29 @@ async fn devstack(root: PathBuf, throw_away: bool, command: &[String]) -> Result
     if let Some(url) = stack.redis_url() {
         child.env("REDIS_URL", url);
     }
-    let status = child.status().await.map_err(|e| Error::invalid(format!("{}: {e}", command[0])));
+    let status = attended(child).await.map_err(|e| Error::invalid(format!("{}: {e}", command[0])));
     stack.stop().await.map_err(Error::internal)?;
     let code = status?.code().and_then(|c| u8::try_from(c).ok()).unwrap_or(1);
     Ok(ExitCode::from(code))
+}
+
+/// How long a command that is asked to end may take.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// Runs a command to its end. Whoever asks us to stop means it too, and what it stands on goes only after it.
+async fn attended(mut command: tokio::process::Command) -> std::io::Result<ExitStatus> {
+    let mut child = command.spawn()?;
+    tokio::select! {
+        status = child.wait() => return status,
+        () = boot::asked_to_stop() => {}
+    }
+    if let Some(pid) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
+        // One that has ended meanwhile has no need of it.
+        let _ended = kill_process(pid, Signal::TERM);
+    }
+    if let Ok(status) = tokio::time::timeout(GRACE, child.wait()).await {
+        return status;
+    }
+    child.kill().await?;
+    child.wait().await
 }

@@ -94,7 +94,7 @@ await page.keyboard.press("Escape");
 assert.equal(await page.evaluate(() => document.activeElement.id), "graph");
 went("keyboard in the details");
 
-// With the mouse: a dataset with a dashed border shows more, any other is only chosen.
+// With the mouse.
 await page.keyboard.press("0");
 const shown = (await count())[0];
 const point = await graph((cy) => {
@@ -147,6 +147,16 @@ assert.ok((await page.$eval("#details", (element) => element.innerText)).include
 await page.$$eval("#details p button", (all) => all.find((one) => one.innerText === "Show neighbours").click());
 await until("all of it", () => /Made into\s+Nothing\.\s/.test(document.getElementById("details").innerText));
 went("very many jobs, and a name like a badge");
+
+await page.keyboard.press("Escape");
+await page.keyboard.press("+");
+assert.equal(await graph((cy) => cy.$(".chosen").length), 1, "keys choose nothing by themselves");
+
+await page.goto(at(start, { depth: 99 }), { waitUntil: "load" });
+await said("`depth` must be a whole number, 0 to 10");
+await page.goto(at("dataset:nowhere"), { waitUntil: "load" });
+await said("must name a namespace");
+went("what is no question");
 
 await page.goto(at("dataset:nowhere:nothing"), { waitUntil: "load" });
 await said("No event names dataset:nowhere:nothing.");

@@ -2,8 +2,8 @@
 //! work without internet.
 
 use axum::Router;
-use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
@@ -41,18 +41,23 @@ pub(super) fn routes() -> Router<Served> {
             "/",
             get(async || page("graphiql.min.js", include_str!("pages/graphiql.html"), "'self' 'unsafe-inline'")),
         )
-        // What it draws comes from whoever sends events: no script is run that stands in a page.
-        .route("/lineage", get(async || page("cytoscape.min.js", include_str!("pages/lineage.html"), "'self'")))
+        .route("/lineage", get(lineage))
         .route("/pages/{file}", get(file))
 }
 
+/// What it draws comes from whoever sends events: no script is run that stands in the page.
+async fn lineage(State(served): State<Served>) -> Response {
+    let most = served.app.lineage.max_depth().to_string();
+    page("cytoscape.min.js", include_str!("pages/lineage.html").replace("{most}", &most), "'self'")
+}
+
 /// A page, when the library that it needs is built in. `scripts` are the sources of scripts that it may use.
-fn page(library: &str, page: &'static str, scripts: &str) -> Response {
+fn page(library: &str, page: impl Into<String>, scripts: &str) -> Response {
     let policy = format!(
         "default-src 'self'; script-src {scripts}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; \
             frame-ancestors 'none'"
     );
-    let page = if Fetched::get(library).is_some() { page } else { MISSING };
+    let page = if Fetched::get(library).is_some() { page.into() } else { MISSING.into() };
     ([(header::CONTENT_SECURITY_POLICY, policy)], Html(page)).into_response()
 }
 

@@ -208,3 +208,23 @@ async fn rejects_cannot_go_into_the_input() {
     })
     .await;
 }
+
+/// Whoever stops the private stores' owner from outside leaves none of them behind, nor the command that used them.
+#[test]
+fn private_stores_end_with_their_owner() {
+    let mut command = overlay(&["devstack", "--root", "stores", "--throw-away", "--"], &[]);
+    let folder = command.get_current_dir().expect("set").to_owned();
+    command.args(["sh", "-c", "echo $$; exec sleep 600"]);
+    let mut owner = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("starts");
+    let mut told = String::new();
+    BufReader::new(owner.stdout.take().expect("piped")).read_line(&mut told).expect("it runs");
+    let postmaster = std::fs::read_to_string(folder.join("stores/postgres/data/postmaster.pid")).expect("it runs");
+    let pids = [told.trim().to_owned(), postmaster.lines().next().expect("a pid").to_owned()];
+    let is_there = |pid: &String| std::path::Path::new("/proc").join(pid).exists();
+    assert!(pids.iter().all(is_there), "{pids:?}");
+    let asked = Command::new("kill").args(["-TERM", &owner.id().to_string()]).status().expect("kill");
+    assert!(asked.success());
+    let status = owner.wait().expect("it ends");
+    assert!(!status.success(), "the command did not end well");
+    assert!(!pids.iter().any(is_there), "{pids:?}");
+}

@@ -183,6 +183,11 @@ impl Lineage {
         Self { db, cache, max_depth, turns: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
+    /// The deepest that may be asked for.
+    pub fn max_depth(&self) -> u32 {
+        self.max_depth
+    }
+
     /// The depth that is asked for, checked.
     ///
     /// # Errors

@@ -55,10 +55,17 @@ export class Details {
     this.#place.scrollTop = 0;
     this.#place.dataset.of = "";
     this.refresh();
-    this.#page.attempt(async () => {
-      const more = await (job ? this.#job(element, job) : this.#dataset(element));
+    const tell = (...more) => {
       // Another may have been chosen meanwhile.
       if (this.#asked === asked) this.#place.querySelector(".rest").replaceChildren(...more);
+    };
+    this.#page.attempt(async () => {
+      try {
+        tell(...(await (job ? this.#job(element, job) : this.#dataset(element))));
+      } catch (error) {
+        tell(make("p", { className: "bad" }, "What else is known of it could not be read."));
+        throw error;
+      }
     });
   }
 
@@ -100,6 +107,7 @@ export class Details {
       make("p", { className: "quiet" }, data.plain(asset ? `${name} in ${namespace}` : namespace)),
       make("p", {}, ...badges),
       make("p", {}, make("button", { onclick: () => this.#page.expand(node) }, more ? "Show more" : "Show neighbours"), " ", link(this.#page.at(node.id()), "Centre here"), ...(links.length ? [" · ", ...links] : [])),
+      isWhole ? "" : make("p", { className: "quiet" }, "Below is what the picture shows; there may be more."),
       make("h3", {}, "Made of"),
       list(this.#steps(node.incomers("edge"), "source"), none),
       make("h3", {}, "Made into"),

@@ -10,12 +10,12 @@ const MOST = 1_500;
 const PAIRS_AT_ONCE = 1_000;
 /** Most versions whose readiness is asked for after an answer. */
 const JUDGED = 100;
-const DEPTHS = [1, 2, 3, 4, 5, 7, 10];
 
 const $ = (id) => document.getElementById(id);
 const asked = new URLSearchParams(location.search);
-const direction = ["up", "down"].includes(asked.get("direction")) ? asked.get("direction") : "both";
-const depth = DEPTHS.includes(Number(asked.get("depth"))) ? Number(asked.get("depth")) : 2;
+const mostSteps = Number(document.forms.view.elements.depth.dataset.most);
+const direction = (asked.get("direction") ?? "both").toLowerCase();
+const depth = Number(asked.get("depth") ?? Math.min(2, mostSteps));
 
 function say(text, isBad = false) {
   $("status").textContent = text;
@@ -173,10 +173,13 @@ function arrange(kept) {
   cy.panBy({ x: before.x - after.x, y: before.y - after.y });
 }
 
+/** Whether a bound has left something out of an answer. */
+const isCut = (left, graph) => left.nodes > 0 || left.pairs > 0 || graph.truncated;
+
 /** What the picture holds, in words. */
 function tell(left, isTruncated) {
-  const more = left.nodes || left.pairs ? ` Left out: ${isTruncated ? "at least " : ""}${left.nodes} datasets and ${left.pairs} edges; what has a dashed border has more.`
-    : isTruncated ? " It goes on: what has a dashed border has more." : "";
+  const more = left.nodes || left.pairs ? ` Left out: ${isTruncated ? "at least " : ""}${left.nodes} datasets and ${left.pairs} edges; what says “+ more” has more.`
+    : isTruncated ? " It goes on: what says “+ more” has more." : "";
   const count = (number, word) => `${number} ${word}${number === 1 ? "" : "s"}`;
   say(`${count(cy.nodes().length, "dataset")}, ${count(cy.edges().length, "edge")}.${more}`);
 }
@@ -198,7 +201,7 @@ async function expand(node) {
   const graph = await data.graph(node.id(), 1, "both");
   if (!graph) return say("No event names it any more.", true);
   const left = add(graph);
-  const isWhole = left.nodes === 0 && left.pairs === 0 && !graph.truncated;
+  const isWhole = !isCut(left, graph);
   know(node, { more: !isWhole, isWhole });
   if (cy.elements().length > before) arrange(node);
   tell(left, graph.truncated);
@@ -229,7 +232,8 @@ const details = new Details($("details"), {
   at: (node) => `/lineage?${new URLSearchParams({ node, depth, direction })}`,
 });
 
-const chosen = () => cy.nodes(".chosen");
+/** The dataset or the edge that is chosen, or else the start. */
+const chosen = () => (cy.$(".chosen").nonempty() ? cy.$(".chosen") : cy.nodes("[?isStart]"));
 
 /** The nearest of some datasets to one. */
 function nearest(of, some) {
@@ -242,10 +246,10 @@ const beside = (sign) => (node) => {
   return nearest(node, cy.nodes().filter(is));
 };
 const STEPS = {
-  ArrowLeft: (node) => nearest(node, node.incomers("node").difference(node)),
-  ArrowRight: (node) => nearest(node, node.outgoers("node").difference(node)),
-  ArrowUp: beside(-1),
-  ArrowDown: beside(1),
+  ArrowLeft: (at) => (at.isEdge() ? at.source() : nearest(at, at.incomers("node").difference(at))),
+  ArrowRight: (at) => (at.isEdge() ? at.target() : nearest(at, at.outgoers("node").difference(at))),
+  ArrowUp: (at) => (at.isEdge() ? at : beside(-1)(at)),
+  ArrowDown: (at) => (at.isEdge() ? at : beside(1)(at)),
   Home: () => cy.nodes("[?isStart]"),
 };
 const zoom = (by) => cy.zoom({ level: cy.zoom() * by, renderedPosition: { x: cy.width() / 2, y: cy.height() / 2 } });
@@ -254,18 +258,16 @@ const KEYS = {
   "=": () => zoom(1.25),
   "-": () => zoom(0.8),
   0: () => cy.fit(undefined, 30),
-  Enter: () => attempt(() => expand(chosen())),
+  Enter: (at) => at.isNode() && attempt(() => expand(at)),
   " ": () => $("details").focus(),
 };
 
 $("graph").addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || cy.nodes().empty()) return;
-  const from = chosen().nonempty() ? chosen() : cy.nodes("[?isStart]");
-  const act = STEPS[event.key] ? () => choose(STEPS[event.key](from)) : KEYS[event.key];
+  const act = STEPS[event.key] ? (at) => choose(STEPS[event.key](at)) : KEYS[event.key];
   if (!act) return;
   event.preventDefault();
-  if (chosen().empty() && !STEPS[event.key]) choose(from);
-  act();
+  act(chosen());
 });
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") $("graph").focus();
@@ -277,7 +279,7 @@ document.addEventListener("keydown", (event) => {
 cy.on("tap", "node, edge", ({ target }) => {
   $("graph").focus();
   choose(target);
-  if (target.isNode() && target.data("more")) attempt(() => expand(target));
+  if (target.isNode() && !target.data("isWhole")) attempt(() => expand(target));
 });
 
 $("search").addEventListener("submit", (event) => {
@@ -301,13 +303,17 @@ async function find(text) {
 async function begin() {
   const node = asked.get("node");
   const { view } = document.forms;
-  view.elements.depth.append(...DEPTHS.map((depth) => new Option(depth, depth)));
-  Object.assign(view.elements.depth, { value: depth });
-  Object.assign(view.elements.direction, { value: direction });
+  view.elements.depth.append(...Array.from({ length: mostSteps + 1 }, (_, depth) => new Option(depth, depth)));
   view.elements.node.value = node ?? "";
+  // Whoever comes back to the page finds what it shows.
+  addEventListener("pageshow", () => {
+    view.elements.depth.value = depth;
+    view.elements.direction.value = direction;
+  });
   view.hidden = !node;
-  view.addEventListener("change", () => view.requestSubmit());
   if (!node) return find("");
+  if (!Number.isInteger(depth) || depth < 0 || depth > mostSteps) throw new data.Refused(`\`depth\` must be a whole number, 0 to ${mostSteps}.`);
+  if (!["up", "down", "both"].includes(direction)) throw new data.Refused("`direction` must be `up`, `down` or `both`.");
   say("Asking…");
   const graph = await data.graph(node, depth, direction);
   if (!graph) {
@@ -317,8 +323,12 @@ async function begin() {
   const left = add(graph);
   arrange();
   tell(left, graph.truncated);
-  choose(cy.nodes("[?isStart]"));
-  $("graph").focus();
+  know(cy.nodes("[?isStart]"), { isWhole: direction === "both" && depth > 0 && !isCut(left, graph) });
+  // Who looks for something else meanwhile is not disturbed.
+  if (lastSought === 0) {
+    choose(cy.nodes("[?isStart]"));
+    $("graph").focus();
+  }
   await judge();
 }
 

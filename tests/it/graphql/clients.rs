@@ -171,6 +171,7 @@ async fn the_picture_of_lineage_works_in_a_browser_without_internet() {
             "more than is drawn at once",
             "a job, its columns, and names that are markup",
             "very many jobs, and a name like a badge",
+            "what is no question",
             "nothing there",
         ]);
         assert_eq!(told, expected);
