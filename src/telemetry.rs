@@ -149,6 +149,7 @@ fn describe() {
     describe_counter!("overlay_sql_retries_total", "Reads made again because their connection was lost");
     describe_counter!("overlay_wakeups_total", "Wake-ups of other processes after a commit, by direction");
     describe_gauge!("overlay_feed_horizon_age_seconds", "Time for which a writing transaction has held the horizon");
+    describe_counter!("overlay_lineage_events_total", "Lineage events that came, by outcome");
     describe_gauge!("overlay_pool_connections", "PostgreSQL connections by state");
     describe_histogram!("overlay_feed_poll_seconds", "Time for one poll of the change feed");
     describe_counter!("overlay_feed_polls_total", "Polls of the change feed");

@@ -81,7 +81,20 @@ pub async fn record(app: &App, texts: &[&str]) -> Result<(Vec<Outcome>, Option<T
         Ok(()) if new.next().unwrap_or_default() => Outcome::Kept,
         Ok(()) => Outcome::Known,
     };
-    Ok((outcomes.into_iter().map(told).collect(), token))
+    let outcomes: Vec<Outcome> = outcomes.into_iter().map(told).collect();
+    count(&outcomes);
+    Ok((outcomes, token))
+}
+
+fn count(outcomes: &[Outcome]) {
+    for outcome in outcomes {
+        let name = match outcome {
+            Outcome::Kept => "kept",
+            Outcome::Known => "known",
+            Outcome::Refused(..) => "refused",
+        };
+        metrics::counter!("overlay_lineage_events_total", "outcome" => name).increment(1);
+    }
 }
 
 /// Puts away what is known to be no event.

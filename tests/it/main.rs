@@ -2,6 +2,7 @@
 
 mod harness;
 
+mod alerts;
 mod binary;
 mod cache;
 mod coherence;

@@ -230,11 +230,14 @@ async fn supervise(inner: Weak<Inner>, dial: Dial) {
     let mut reported = false;
     while let Some(store) = inner.upgrade() {
         if store.connection.load().is_some() {
-            // Wakes now and then to notice that the store was dropped.
+            // Wakes now and then to notice that the store was dropped, and that a connection is broken which nobody uses: a
+            // call that fails gives it up.
             if tokio::time::timeout(Duration::from_secs(1), store.broken.notified()).await.is_ok() {
                 drop(store);
                 // A connection that passes its check and fails its calls must not come back all the time.
                 tokio::time::sleep(RETRY).await;
+            } else {
+                let _answer: Option<String> = store.call("ping", redis::cmd("PING")).await;
             }
             continue;
         }

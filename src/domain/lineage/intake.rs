@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::BoxFuture;
-use tokio::sync::{Mutex as Turn, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 
 use super::event::Event;
 use crate::coherence::Token;
@@ -67,11 +67,19 @@ impl Group {
     }
 }
 
+/// Transactions that go on at a time: the next one is made up while the database is at work.
+const AT_ONCE: usize = 2;
+
 /// The queue.
-#[derive(Default)]
 pub struct Intake {
     waiting: Mutex<Vec<Waiting>>,
-    turn: Arc<Turn<()>>,
+    turns: Arc<Semaphore>,
+}
+
+impl Default for Intake {
+    fn default() -> Self {
+        Self { waiting: Mutex::default(), turns: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
 }
 
 impl Intake {
@@ -100,7 +108,7 @@ impl Intake {
                         // Who had taken them told nothing: nobody knows whether they are kept. To hand them in again is safe.
                         Err(_) => break,
                     },
-                    turn = self.turn.clone().lock_owned() => {
+                    turn = self.turns.clone().acquire_owned() => {
                         let group = self.take();
                         if !group.is_empty() {
                             let work = keep(group);

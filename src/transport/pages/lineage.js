@@ -40,7 +40,7 @@ const STYLE = [
     selector: "node",
     style: {
       shape: "round-rectangle", width: 210, height: 52, "background-color": color("node"), "border-width": 2, "border-color": color("line"),
-      label: "data(label)", color: color("text"), "text-wrap": "wrap", "text-max-width": 200, "text-valign": "center", "text-halign": "center",
+      label: "data(label)", color: color("text"), "text-wrap": "wrap", "text-max-width": 200, "text-overflow-wrap": "anywhere", "text-valign": "center", "text-halign": "center",
       "font-size": 13, "line-height": 1.3, "min-zoomed-font-size": 6,
     },
   },
@@ -52,13 +52,15 @@ const STYLE = [
     selector: "edge",
     style: {
       width: 2, "curve-style": "bezier", "target-arrow-shape": "triangle", "font-size": 11, color: color("text"), "text-rotation": "autorotate",
-      "text-background-color": color("back"), "text-background-opacity": 0.9, "text-background-padding": 2, "min-zoomed-font-size": 8,
+      "text-margin-y": -9, "min-zoomed-font-size": 8,
     },
   },
   standing("anchored", "proven", { width: 3 }),
   standing("claimed", "quiet", {}),
   standing("contradicted", "bad", { "line-style": "dashed" }),
-  { selector: "edge.beside, edge.chosen", style: { label: "data(label)", width: 4 } },
+  { selector: "edge.beside", style: { width: 4 } },
+  { selector: "edge.beside, edge.chosen", style: { label: "data(label)" } },
+  { selector: "edge.chosen", style: { width: 7 } },
   { selector: "node.chosen", style: { "border-width": 5, "border-color": color("focus"), "border-style": "solid" } },
 ];
 const cy = cytoscape({ container: $("graph"), style: STYLE, minZoom: 0.05, maxZoom: 2.5, wheelSensitivity: 0.3, boxSelectionEnabled: false });
@@ -156,7 +158,7 @@ function columns() {
 }
 
 /** From left to right with few crossings. It takes minutes where many edges are long. */
-const LAYERS = { name: "dagre", rankDir: "LR", nodeSep: 18, rankSep: 110 };
+const LAYERS = { name: "dagre", rankDir: "LR", nodeSep: 18, rankSep: 140 };
 const MOST_IN_LAYERS = 400;
 
 /** Puts everything in its place; `kept` stays where it is on the screen. */
