@@ -1,5 +1,8 @@
 //! Reading single settings: each fault is noted, reading goes on.
 
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -13,11 +16,40 @@ pub(super) struct Reader<'a> {
     faults: Vec<Fault>,
     /// Settings that are read under another name this time.
     renamed: Vec<(&'static str, &'static str)>,
+    /// What the files hold that secrets are read from.
+    files: BTreeMap<&'static str, String>,
+}
+
+/// Largest file that a secret is read from, bytes.
+const MAX_SECRET: u64 = 64 << 10;
+
+/// The text of a file, without the end of its last line.
+fn secret_of(path: &str) -> std::result::Result<String, String> {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_SECRET + 1).read_to_string(&mut text));
+    match read {
+        Err(cause) => Err(format!("{path:?} cannot be read: {cause}")),
+        Ok(_) if text.len() as u64 > MAX_SECRET => Err(format!("{path:?} has more than {} KiB", MAX_SECRET >> 10)),
+        Ok(_) if text.trim().is_empty() => Err(format!("{path:?} is empty")),
+        Ok(_) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
+    }
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(get: &'a dyn Fn(&str) -> Option<String>) -> Self {
-        Self { get, faults: Vec::new(), renamed: Vec::new() }
+        let mut reader = Self { get, faults: Vec::new(), renamed: Vec::new(), files: BTreeMap::new() };
+        let given = |name: &str| get(name).filter(|value| !value.trim().is_empty());
+        for setting in SETTINGS.iter().filter(|setting| setting.secret) {
+            let Some(path) = given(&format!("{}_FILE", setting.name)) else { continue };
+            match secret_of(path.trim()) {
+                _ if given(setting.name).is_some() => {
+                    reader.fault_because(setting.name, "is given twice: itself, and with _FILE".into());
+                }
+                Ok(secret) => drop(reader.files.insert(setting.name, secret)),
+                Err(why) => reader.fault_because(setting.name, format!("with _FILE, {why}")),
+            }
+        }
+        reader
     }
 
     /// The settings, if nothing is wrong with any.
@@ -29,11 +61,12 @@ impl<'a> Reader<'a> {
         SETTINGS.iter().find(|s| s.name == name).unwrap_or_else(|| panic!("{name} is not in SETTINGS"))
     }
 
-    /// The value as given: an empty one counts as not set.
+    /// The value as given, or as the file holds it that is named by the setting's name and `_FILE`, of secrets: an empty one
+    /// counts as not set.
     pub(super) fn text(&self, name: &'static str) -> Option<String> {
         let given = |name: &str| (self.get)(name).filter(|v| !v.trim().is_empty());
         let other = self.renamed.iter().find(|(to, _)| *to == name).map(|(_, from)| *from);
-        given(other.unwrap_or(name))
+        given(other.unwrap_or(name)).or_else(|| self.files.get(name).cloned())
     }
 
     /// The value as given, or the default.

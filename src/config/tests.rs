@@ -99,3 +99,32 @@ fn certificates_are_read_and_what_is_wrong_with_them_is_told_by_name() {
     }
     std::fs::remove_dir_all(folder).expect("removed");
 }
+
+#[test]
+fn secrets_may_be_in_files() {
+    let folder = std::env::temp_dir().join(format!("overlay-secrets-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let file = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).expect("a file");
+        path.to_str().expect("UTF-8").to_owned()
+    };
+    let url = file("url", "postgres://u:hunter2@h/d\n");
+    let config = read(&[("PG_URL_FILE", &url)]).unwrap_or_else(|faults| panic!("{faults:?}"));
+    assert!(config.database.is_some(), "what the file holds counts");
+    let (empty, large) = (file("empty", " \n"), file("large", &"x".repeat(65 << 10)));
+    let absent = folder.join("absent");
+    for (given, why) in [
+        (vec![("PG_URL_FILE", url.as_str()), ("PG_URL", "postgres://u@h/d")], "twice"),
+        (vec![("PG_URL_FILE", absent.to_str().expect("UTF-8"))], "cannot be read"),
+        (vec![("PG_URL_FILE", &empty)], "is empty"),
+        (vec![("PG_URL_FILE", &large)], "more than 64 KiB"),
+    ] {
+        let faults = read(&given).err().unwrap_or_else(|| panic!("{given:?} is taken"));
+        let told = format!("{faults:?}");
+        assert!(told.contains("PG_URL") && told.contains(why) && !told.contains("hunter2"), "{told}");
+    }
+    // Only secrets.
+    assert_eq!(read(&[("OVERLAY_PORT_FILE", &url)]).unwrap_or_else(|f| panic!("{f:?}")).http.listen.port(), 8788);
+    std::fs::remove_dir_all(folder).expect("removed");
+}

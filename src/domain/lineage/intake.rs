@@ -1,5 +1,5 @@
-//! Where events wait to be kept: whoever comes while others are being kept waits with the rest, and one of them takes all who
-//! wait into one transaction. So a client that sends one event at a time costs no transaction of its own when there are many,
+//! Where events wait to be kept: whoever comes while enough others are being kept waits with the rest, and one of them takes all
+//! who wait into one transaction. So a client that sends one event at a time costs no transaction of its own when there are many,
 //! and waits for nobody when it is alone.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
