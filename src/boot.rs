@@ -115,6 +115,15 @@ pub async fn migrate(db: &Db) -> Result<()> {
     db.exclusively("db.migrate", MIGRATION_LOCK, work).await
 }
 
+/// The names of the steps that the schema lacks.
+///
+/// # Errors
+/// What the database answers; that the schema is newer than this binary.
+pub async fn missing(db: &Db) -> Result<Vec<String>> {
+    let missing = Migrator::get_pending_migrations(db.pool()).await?;
+    Ok(missing.iter().map(|migration| migration.name().to_owned()).collect())
+}
+
 /// The database with time for upkeep: migrations and imports run statements that no request may.
 pub fn upkeep(database: &db::Config) -> db::Config {
     db::Config { pool_min: 0, pool_max: 2, statement_timeout: std::time::Duration::from_secs(600), ..database.clone() }

@@ -17,6 +17,8 @@ use overlay::{app::App, telemetry};
 use overlay_migration::{Migrator, MigratorTrait};
 use rustix::process::{Pid, Signal, kill_process};
 
+#[path = "main/doctor.rs"]
+mod doctor;
 #[path = "main/import.rs"]
 mod import;
 
@@ -51,6 +53,8 @@ enum Command {
         #[command(subcommand)]
         format: Import,
     },
+    /// Look at PostgreSQL, replicas and Redis: how they are, and what to do. Changes nothing; the exit code is 1 when anything is bad.
+    Doctor,
     /// Print the GraphQL schema.
     Schema,
     /// List the settings: name, default, accepted form.
@@ -208,6 +212,7 @@ async fn once(config: &Config, stores: &Stores, command: Command) -> Result<()> 
     match command {
         Command::Migrate { step } => migrate(stores, step).await,
         Command::Seed => seed_market(config, stores).await,
+        Command::Doctor => doctor::examine(config, stores, say).await,
         Command::Import { format: Import::Jsonl { file, rejects, from_start } } => {
             import_file(config, stores, &file, rejects.as_deref(), from_start).await
         }
@@ -272,8 +277,8 @@ async fn migrate(stores: &Stores, step: Migrate) -> Result<()> {
     for migration in Migrator::get_migration_models(db.pool()).await.unwrap_or_default() {
         say(&format!("applied  {}\n", migration.version))?;
     }
-    for migration in Migrator::get_pending_migrations(db.pool()).await? {
-        say(&format!("missing  {}\n", migration.name()))?;
+    for name in boot::missing(&db).await? {
+        say(&format!("missing  {name}\n"))?;
     }
     db.close().await;
     Ok(())

@@ -2,6 +2,7 @@
 
 pub mod advisories;
 pub mod bundle;
+pub mod doctor;
 pub mod headers;
 pub mod health;
 pub mod import;

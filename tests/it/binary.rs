@@ -228,3 +228,49 @@ fn private_stores_end_with_their_owner() {
     assert!(!status.success(), "the command did not end well");
     assert!(!pids.iter().any(is_there), "{pids:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_says_what_is_wrong_and_what_to_do() {
+    let Some((redis, _folder)) = private_redis().await else { return };
+    with_database(async |database| {
+        let examined = |redis: &str, more: &[(&str, &str)]| {
+            let mut command = overlay(&["doctor"], &[("PG_URL", &database.url), ("REDIS_URL", redis)]);
+            command.envs(more.iter().copied());
+            let (output, told) = ended(command);
+            (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned() + &told)
+        };
+        let (code, told) = examined(redis.url(), &[]);
+        assert!(code == Some(0) && !told.contains("BAD"), "{told}");
+        for good in ["Redis answers", "it is a primary", "the schema is up to date", "0 of them not always"] {
+            assert!(told.contains(good), "no {good}: {told}");
+        }
+        let change = async |sql: &str| {
+            let session = crate::harness::session(&database.url).await;
+            sea_orm::ConnectionTrait::execute_unprepared(&session, sql).await.expect(sql);
+        };
+        change("alter table assets enable trigger feed_insert").await;
+        change("update pg_index set indisvalid = false where indexrelid = 'assets_pkey'::regclass").await;
+        let (code, told) = examined("redis://127.0.0.1:1", &[("PG_READ_URLS", database.url.as_str())]);
+        assert_eq!(code, Some(1), "{told}");
+        for (bad, advice) in [
+            ("1 of them not always", "enable always trigger"),
+            ("these indexes are not valid: assets_pkey", "reindex"),
+            ("Redis does not answer", "REDIS_URL"),
+            ("replica 1 is not a standby", "PG_READ_URLS"),
+        ] {
+            let lines: Vec<&str> = told.lines().collect();
+            let at = lines.iter().position(|line| line.starts_with("BAD") && line.contains(bad));
+            let at = at.unwrap_or_else(|| panic!("no {bad}: {told}"));
+            assert!(lines[at + 1].contains(advice), "{told}");
+        }
+        assert!(told.contains("4 things are bad"), "{told}");
+        let (output, _) = ended(overlay(&["migrate", "down", "1", "--yes"], &[("PG_URL", &database.url)]));
+        assert!(output.status.success());
+        let (code, told) = examined(redis.url(), &[]);
+        assert!(
+            code == Some(1) && told.contains("the schema lacks m00") && told.contains("overlay migrate up"),
+            "{told}"
+        );
+    })
+    .await;
+}

@@ -1,0 +1,240 @@
+//! What an operator would look at before the first request and when something is odd: each thing with what to do about it.
+//! Nothing is changed.
+
+mod store;
+
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+
+use crate::cache::Redis;
+use crate::db::{self, Db};
+use crate::error::Result;
+
+/// How something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// As it should be.
+    Good,
+    /// It works, and costs something.
+    Warning,
+    /// It does not work, or not as it promises.
+    Bad,
+}
+
+/// What was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How it is.
+    pub state: State,
+    /// What is.
+    pub what: String,
+    /// What to do; empty when it is good.
+    pub advice: String,
+}
+
+fn good(what: impl Into<String>) -> Finding {
+    Finding { state: State::Good, what: what.into(), advice: String::new() }
+}
+
+/// `state` when `is_wrong`, with what to do.
+fn found(is_wrong: bool, state: State, what: impl Into<String>, advice: &str) -> Finding {
+    if is_wrong { Finding { state, what: what.into(), advice: advice.into() } } else { good(what) }
+}
+
+/// Oldest PostgreSQL that is supported, as it counts its versions.
+const OLDEST: i32 = 130_000;
+
+/// Clocks further apart make tokens, quotes and sessions end too early or too late.
+const MAX_SKEW: Duration = Duration::from_secs(1);
+
+/// Longest that a transaction that writes should take.
+const MAX_WRITING: f64 = 60.0;
+
+/// Largest change feed that pruning leaves, bytes.
+const MAX_FEED: i64 = 1 << 30;
+
+/// Examines PostgreSQL. `missing` are the names of the migrations that it lacks; `pool_max` is how many connections each server may take.
+///
+/// # Errors
+/// What the database answers.
+pub async fn postgresql(db: &Db, missing: &[String], pool_max: u32) -> Result<Vec<Finding>> {
+    let (begun, here) = (Instant::now(), Utc::now());
+    let server = store::server(db).await?;
+    let took = begun.elapsed();
+    let mut findings = vec![
+        found(
+            server.version < OLDEST,
+            State::Bad,
+            format!("PostgreSQL {} answers in {:.1} ms", server.text, took.as_secs_f64() * 1e3),
+            "it is older than 13: upgrade it",
+        ),
+        found(
+            server.is_standby,
+            State::Bad,
+            format!("it is {}", if server.is_standby { "a standby" } else { "a primary" }),
+            "PG_URL must name the primary; standbys belong in PG_READ_URLS",
+        ),
+        found(
+            server.encoding != "UTF8",
+            State::Bad,
+            format!("the database is in {}", server.encoding),
+            "create it with encoding UTF8, and restore a dump into it",
+        ),
+        found(
+            !server.is_durable,
+            State::Warning,
+            format!("fsync and full_page_writes are {}", if server.is_durable { "on" } else { "not both on" }),
+            "a power cut may lose or break the database: switch them on, but for data that nobody will miss",
+        ),
+        found(
+            i64::from(pool_max) * 2 > i64::from(server.max_connections),
+            State::Warning,
+            format!("each server may take {pool_max} of {} connections", server.max_connections),
+            "two servers would not fit: lower PG_POOL_MAX, or raise max_connections",
+        ),
+        skew(server.now, here, took),
+    ];
+    findings.push(found(
+        !missing.is_empty(),
+        State::Bad,
+        if missing.is_empty() {
+            "the schema is up to date".into()
+        } else {
+            format!("the schema lacks {}", missing.join(", "))
+        },
+        "run `overlay migrate up`",
+    ));
+    if missing.is_empty() {
+        findings.extend(schema(db).await?);
+    }
+    Ok(findings)
+}
+
+/// How far apart the clocks are, at the least.
+fn skew(there: DateTime<Utc>, asked: DateTime<Utc>, took: Duration) -> Finding {
+    let half = took / 2;
+    let apart = (there - (asked + half)).abs().to_std().unwrap_or_default().saturating_sub(half);
+    let what = format!("the clocks are {} ms apart", apart.as_millis());
+    found(apart > MAX_SKEW, State::Warning, what, "set both by NTP")
+}
+
+async fn schema(db: &Db) -> Result<Vec<Finding>> {
+    let feed = store::feed(db).await?;
+    let indexes = store::invalid_indexes(db).await?;
+    Ok(vec![
+        found(
+            !feed.has_trgm,
+            State::Bad,
+            if feed.has_trgm { "pg_trgm is installed" } else { "pg_trgm is not installed" },
+            "`create extension pg_trgm`: searches need it",
+        ),
+        found(
+            indexes.is_some(),
+            State::Bad,
+            indexes.map_or_else(
+                || "all indexes are valid".into(),
+                |names| format!("these indexes are not valid: {names}"),
+            ),
+            "`reindex index concurrently` each",
+        ),
+        found(
+            feed.triggers == 0 || feed.weak_triggers > 0,
+            State::Bad,
+            format!("{} triggers tell the change feed, {} of them not always", feed.triggers, feed.weak_triggers),
+            "`alter table … enable always trigger …` for those with tgenabled <> 'A', then empty change_log and cache_epoch: caches \
+             have not heard of changes",
+        ),
+        found(
+            feed.epochs != 1,
+            State::Warning,
+            if feed.epochs == 1 { "the history has an epoch" } else { "the history has no epoch" },
+            "it gets one when a server starts: none has since the database was restored or has crashed",
+        ),
+        found(
+            feed.bytes > MAX_FEED,
+            State::Warning,
+            format!("the change feed takes {} MiB", feed.bytes >> 20),
+            "servers forget old changes by themselves: does one run, and is FEED_RETENTION_SEC as it should be?",
+        ),
+        found(
+            feed.writing_s > MAX_WRITING,
+            State::Warning,
+            format!("the longest transaction that writes has taken {:.0} s", feed.writing_s),
+            "what others commit meanwhile is not kept in caches: see pg_stat_activity, and end it",
+        ),
+        found(
+            feed.prepared > 0,
+            State::Warning,
+            format!("{} prepared transactions wait for more than a minute", feed.prepared),
+            "each holds the feed's horizon: see pg_prepared_xacts, and commit or roll back",
+        ),
+    ])
+}
+
+/// Examines the replica that is the `number`th in `PG_READ_URLS`.
+pub async fn replica(number: usize, config: &db::Config) -> Finding {
+    let asked = async {
+        let db = Db::connect(config).await?;
+        let server = store::server(&db).await;
+        db.close().await;
+        server
+    };
+    match asked.await {
+        Ok(server) => found(
+            !server.is_standby,
+            State::Bad,
+            format!("replica {number} is {}", if server.is_standby { "a standby" } else { "not a standby" }),
+            "it is not read: rebuild it as a standby of the primary, or take it out of PG_READ_URLS",
+        ),
+        Err(error) => found(
+            true,
+            State::Warning,
+            format!("replica {number} does not answer: {}", error.message()),
+            "reads go to the primary: look at PG_READ_URLS, the replica and the network",
+        ),
+    }
+}
+
+/// Examines Redis, where there is one.
+pub async fn redis(redis: Option<&Redis>) -> Finding {
+    let Some(redis) = redis else {
+        let advice = "set REDIS_URL: without it there are no sessions, and processes share no cache";
+        return found(true, State::Warning, "no Redis is configured", advice);
+    };
+    let answers = async {
+        loop {
+            if let Ok(took) = redis.ping().await {
+                return took;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    match tokio::time::timeout(Duration::from_secs(3), answers).await {
+        Ok(took) => good(format!("Redis answers in {:.1} ms", took.as_secs_f64() * 1e3)),
+        Err(_) => found(
+            true,
+            State::Bad,
+            "Redis does not answer",
+            "look at REDIS_URL, the network, REDIS_TIMEOUT_MS, and the user's rights (docs/OPERATIONS.md, Redis)",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_are_compared_within_what_the_way_took() {
+        let here = Utc::now();
+        let at = |ms: i64| here + chrono::Duration::milliseconds(ms);
+        let state = |there, took| skew(there, here, Duration::from_millis(took)).state;
+        assert_eq!(state(at(900), 10), State::Good);
+        assert_eq!(state(at(-900), 10), State::Good);
+        assert_eq!(state(at(1_100), 10), State::Warning);
+        assert_eq!(state(at(-1_100), 10), State::Warning);
+        // A slow way says nothing of the clocks.
+        assert_eq!(state(at(1_900), 2_000), State::Good);
+    }
+}
