@@ -105,7 +105,7 @@ const MIGRATION_LOCK: i64 = 5_717_354_854;
 /// What the database answers.
 pub async fn migrate(db: &Db) -> Result<()> {
     let work = async {
-        let missing = Migrator::get_pending_migrations(db.pool()).await?.len();
+        let missing = missing(db).await?.len();
         if missing > 0 {
             Migrator::up(db.pool(), None).await?;
             tracing::info!("brought the schema up to date: {missing} steps");

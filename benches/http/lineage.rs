@@ -8,7 +8,7 @@ use std::time::Duration;
 use sea_orm::sqlx::{AssertSqlSafe, Executor};
 use serde_json::{Value, json};
 
-use crate::load::{self, Measured, Request, measure, measure_with, settle};
+use crate::load::{self, Measured, Request, measure, measure_once, median, settle};
 use crate::peers::{Peer, Server, environment, pool, rows};
 
 /// Datasets that are asked for in all directions, but those that have no edge.
@@ -16,11 +16,6 @@ const NODES: &str = "select 'dataset:' || namespace || ':' || name from lineage_
     exists (select from lineage_edges e where e.to_key = d.dataset_key) order by md5(name)";
 
 const WAYS: [&str; 3] = ["up", "down", "both"];
-
-fn median(mut rounds: Vec<Measured>, by: impl Fn(&Measured) -> f64) -> Measured {
-    rounds.sort_by(|a, b| by(a).total_cmp(&by(b)));
-    rounds.swap_remove(rounds.len() / 2)
-}
 
 /// Graphs of depth 5.
 pub(crate) async fn graphs(overlay: &Server, time: Duration, rounds: usize) {
@@ -42,7 +37,7 @@ pub(crate) async fn graphs(overlay: &Server, time: Duration, rounds: usize) {
         for round in 0..rounds {
             let part = &nodes[(round * WAYS.len() + at) * part..][..part];
             let part: Vec<Request> = part.iter().map(|node| graph(node, way)).collect();
-            cold.push(measure_with(1, overlay, &part, time).await);
+            cold.push(measure_once(1, overlay, &part, time).await);
         }
         let Measured { p50_ms, p95_ms, p99_ms, rate, cpu, .. } = median(cold, |measured| measured.p95_ms);
         println!("{way:9} {p50_ms:8.2} {p95_ms:8.2} {p99_ms:8.2} {rate:9.0} {cpu:9.3}");
@@ -106,8 +101,8 @@ pub(crate) async fn ingest(time: Duration, rounds: usize) {
     let (mut single, mut batched) = (Vec::new(), Vec::new());
     for round in 0..rounds {
         let part = |all: &'_ [Request]| all.len() / rounds * round..all.len() / rounds * (round + 1);
-        single.push(measure_with(SENDERS.0, &overlay, &one[part(&one)], time).await);
-        batched.push(measure_with(SENDERS.1, &overlay, &many[part(&many)], time).await);
+        single.push(measure_once(SENDERS.0, &overlay, &one[part(&one)], time).await);
+        batched.push(measure_once(SENDERS.1, &overlay, &many[part(&many)], time).await);
     }
     overlay.stop();
     let (single, batched) = (median(single, |measured| measured.rate), median(batched, |measured| measured.rate));

@@ -113,18 +113,26 @@ pub(crate) async fn settle(server: &Server, requests: &[Request]) {
     }
 }
 
-/// Asks in turn for `time`, or until all of them were asked if that is sooner.
+/// Asks them again and again for `time`.
 pub(crate) async fn measure(server: &Server, requests: &[Request], time: Duration) -> Measured {
-    measure_with(CONNECTIONS, server, requests, time).await
+    measured(CONNECTIONS, server, requests, usize::MAX, time).await
 }
 
-/// The same over so many connections.
-pub(crate) async fn measure_with(
+/// Asks each once over so many connections, for `time` at the most.
+pub(crate) async fn measure_once(
     connections: usize, server: &Server, requests: &[Request], time: Duration,
 ) -> Measured {
+    measured(connections, server, requests, requests.len(), time).await
+}
+
+/// The one in the middle, by what is compared.
+pub(crate) fn median(mut rounds: Vec<Measured>, by: impl Fn(&Measured) -> f64) -> Measured {
+    rounds.sort_by(|a, b| by(a).total_cmp(&by(b)));
+    rounds.swap_remove(rounds.len() / 2)
+}
+
+async fn measured(connections: usize, server: &Server, requests: &[Request], last: usize, time: Duration) -> Measured {
     let requests: Arc<Vec<Vec<u8>>> = Arc::new(requests.iter().map(Request::bytes).collect());
-    // What is asked again has few requests; what is asked once ends with the list.
-    let last = if requests.len() > 1_000 { requests.len() } else { usize::MAX };
     let next = Arc::new(AtomicUsize::new(0));
     let (cpu, begun) = (server.cpu(), Instant::now());
     let workers: Vec<_> = (0..connections)

@@ -13,7 +13,7 @@ mod peers;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use load::{Measured, Request, measure, settle};
+use load::{CONNECTIONS, Measured, Request, measure, measure_once, median, settle};
 use peers::{Peer, Server};
 
 const ASSET: &str = "query A($id: Hex32!) { asset(versionId: $id) { versionId name description datasetId license tags \
@@ -95,9 +95,9 @@ async fn measured(
         let part = workload.once.len() / setting("BENCH_ROUNDS", 3) as usize;
         let part = &workload.once[round * part..][..part];
         let bare = Server::bare(Peer::Postgres, &body.body).await;
-        found.push((Peer::Postgres.name(), measure(&bare, part, time).await));
+        found.push((Peer::Postgres.name(), measure_once(CONNECTIONS, &bare, part, time).await));
         bare.stop();
-        found.push(("overlay: miss", measure(overlay, part, time).await));
+        found.push(("overlay: miss", measure_once(CONNECTIONS, overlay, part, time).await));
     }
     found
 }
@@ -157,10 +157,9 @@ fn print(workloads: &[Workload], lines: BTreeMap<Key, (&str, Vec<Measured>)>) {
         "workload", "server", "requests/s", "of static", "CPU s/1,000", "of static", "p50 ms", "p99 ms", "bytes"
     );
     let mut base = (0.0, 0.0);
-    for ((at, _), (peer, mut rounds)) in lines {
+    for ((at, _), (peer, rounds)) in lines {
         let workload = workloads[at].name;
-        rounds.sort_by(|a, b| a.rate.total_cmp(&b.rate));
-        let median = &rounds[rounds.len() / 2];
+        let median = median(rounds, |measured| measured.rate);
         if peer == Peer::Static.name() {
             base = (median.rate, median.cpu);
         }

@@ -38,11 +38,10 @@ fn secret_of(path: &str) -> std::result::Result<String, String> {
 impl<'a> Reader<'a> {
     pub(super) fn new(get: &'a dyn Fn(&str) -> Option<String>) -> Self {
         let mut reader = Self { get, faults: Vec::new(), renamed: Vec::new(), files: BTreeMap::new() };
-        let given = |name: &str| get(name).filter(|value| !value.trim().is_empty());
         for setting in SETTINGS.iter().filter(|setting| setting.secret) {
-            let Some(path) = given(&format!("{}_FILE", setting.name)) else { continue };
+            let Some(path) = reader.given(&format!("{}_FILE", setting.name)) else { continue };
             match secret_of(path.trim()) {
-                _ if given(setting.name).is_some() => {
+                _ if reader.given(setting.name).is_some() => {
                     reader.fault_because(setting.name, "is given twice: itself, and with _FILE".into());
                 }
                 Ok(secret) => drop(reader.files.insert(setting.name, secret)),
@@ -61,12 +60,15 @@ impl<'a> Reader<'a> {
         SETTINGS.iter().find(|s| s.name == name).unwrap_or_else(|| panic!("{name} is not in SETTINGS"))
     }
 
-    /// The value as given, or as the file holds it that is named by the setting's name and `_FILE`, of secrets: an empty one
-    /// counts as not set.
+    /// The value as given, or as the file holds it that is named by the setting's name and `_FILE`, of secrets.
     pub(super) fn text(&self, name: &'static str) -> Option<String> {
-        let given = |name: &str| (self.get)(name).filter(|v| !v.trim().is_empty());
         let other = self.renamed.iter().find(|(to, _)| *to == name).map(|(_, from)| *from);
-        given(other.unwrap_or(name)).or_else(|| self.files.get(name).cloned())
+        self.given(other.unwrap_or(name)).or_else(|| self.files.get(name).cloned())
+    }
+
+    /// What a variable holds; an empty one counts as not set.
+    fn given(&self, name: &str) -> Option<String> {
+        (self.get)(name).filter(|value| !value.trim().is_empty())
     }
 
     /// The value as given, or the default.
@@ -76,7 +78,7 @@ impl<'a> Reader<'a> {
 
     /// Reads `name` from `old` when only that is set; answers whether either is.
     pub(super) fn fallback(&mut self, name: &'static str, old: &'static str) -> bool {
-        if self.text(name).is_none() && (self.get)(old).is_some_and(|v| !v.trim().is_empty()) {
+        if self.text(name).is_none() && self.given(old).is_some() {
             self.renamed.push((name, old));
         }
         self.text(name).is_some()

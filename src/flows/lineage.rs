@@ -82,19 +82,13 @@ pub async fn record(app: &App, texts: &[&str]) -> Result<(Vec<Outcome>, Option<T
         Ok(()) => Outcome::Known,
     };
     let outcomes: Vec<Outcome> = outcomes.into_iter().map(told).collect();
-    count(&outcomes);
+    count("kept", outcomes.iter().filter(|outcome| **outcome == Outcome::Kept).count());
+    count("known", outcomes.iter().filter(|outcome| **outcome == Outcome::Known).count());
     Ok((outcomes, token))
 }
 
-fn count(outcomes: &[Outcome]) {
-    for outcome in outcomes {
-        let name = match outcome {
-            Outcome::Kept => "kept",
-            Outcome::Known => "known",
-            Outcome::Refused(..) => "refused",
-        };
-        metrics::counter!("overlay_lineage_events_total", "outcome" => name).increment(1);
-    }
+fn count(outcome: &'static str, events: usize) {
+    metrics::counter!("overlay_lineage_events_total", "outcome" => outcome).increment(events as u64);
 }
 
 /// Puts away what is known to be no event.
@@ -109,8 +103,11 @@ async fn bury(app: &App, letters: Vec<Letter>) -> Result<Option<Token>> {
     if letters.is_empty() {
         return Ok(None);
     }
+    let refused = letters.len();
     let written = app.write("lineage.dead_letters", move |tx| Box::pin(async move { store::bury(tx, letters).await }));
-    written.await.map(|((), token)| Some(token))
+    let ((), token) = written.await?;
+    count("refused", refused);
+    Ok(Some(token))
 }
 
 /// Keeps the events of several requests in one transaction. If one of them is in the way, each in its own.

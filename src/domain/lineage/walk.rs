@@ -68,7 +68,7 @@ impl<N: Ord + Clone, E: Ord> Walk<N, E> {
         !self.cut.is_empty()
     }
 
-    /// Takes the steps of the whole level, the first by name first, and goes to the next. `unseen` are the nodes of the level
+    /// Takes the steps of the whole level, the least first, and goes to the next. `unseen` are the nodes of the level
     /// whose steps are not all here.
     pub fn take(&mut self, mut steps: Vec<Step<N, E>>, unseen: impl IntoIterator<Item = N>) {
         steps.sort();

@@ -37,9 +37,13 @@ fn good(what: impl Into<String>) -> Finding {
     Finding { state: State::Good, what: what.into(), advice: String::new() }
 }
 
+fn wrong(state: State, what: impl Into<String>, advice: &str) -> Finding {
+    Finding { state, what: what.into(), advice: advice.into() }
+}
+
 /// `state` when `is_wrong`, with what to do.
 fn found(is_wrong: bool, state: State, what: impl Into<String>, advice: &str) -> Finding {
-    if is_wrong { Finding { state, what: what.into(), advice: advice.into() } } else { good(what) }
+    if is_wrong { wrong(state, what, advice) } else { good(what) }
 }
 
 /// Oldest PostgreSQL that is supported, as it counts its versions.
@@ -187,8 +191,7 @@ pub async fn replica(number: usize, config: &db::Config) -> Finding {
             format!("replica {number} is {}", if server.is_standby { "a standby" } else { "not a standby" }),
             "it is not read: rebuild it as a standby of the primary, or take it out of PG_READ_URLS",
         ),
-        Err(error) => found(
-            true,
+        Err(error) => wrong(
             State::Warning,
             format!("replica {number} does not answer: {}", error.message()),
             "reads go to the primary: look at PG_READ_URLS, the replica and the network",
@@ -200,7 +203,7 @@ pub async fn replica(number: usize, config: &db::Config) -> Finding {
 pub async fn redis(redis: Option<&Redis>) -> Finding {
     let Some(redis) = redis else {
         let advice = "set REDIS_URL: without it there are no sessions, and processes share no cache";
-        return found(true, State::Warning, "no Redis is configured", advice);
+        return wrong(State::Warning, "no Redis is configured", advice);
     };
     let answers = async {
         loop {
@@ -212,8 +215,7 @@ pub async fn redis(redis: Option<&Redis>) -> Finding {
     };
     match tokio::time::timeout(Duration::from_secs(3), answers).await {
         Ok(took) => good(format!("Redis answers in {:.1} ms", took.as_secs_f64() * 1e3)),
-        Err(_) => found(
-            true,
+        Err(_) => wrong(
             State::Bad,
             "Redis does not answer",
             "look at REDIS_URL, the network, REDIS_TIMEOUT_MS, and the user's rights (docs/OPERATIONS.md, Redis)",

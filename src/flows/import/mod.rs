@@ -15,7 +15,6 @@ use serde_json::Value;
 use crate::app::App;
 use crate::db::{Db, Tx};
 use crate::domain::assets::manifest::{self, Published};
-use crate::domain::producers;
 use crate::error::{Error, Result};
 
 /// Lines in one transaction.
@@ -74,8 +73,8 @@ pub struct Catalogue<'a> {
     pub namespace: &'a str,
 }
 
-/// Imports `input`, and tells lineage of it. `source` names it for resuming: the same name must mean the same bytes; without one, an import that
-/// was cut off begins anew, which costs time and changes nothing.
+/// Imports `input`, and tells lineage of it. `source` names it for resuming: the same name must mean the same bytes; without
+/// one, an import that was cut off begins anew, which costs time and changes nothing.
 ///
 /// # Errors
 /// When the input cannot be read, the rejects cannot be written, or the database fails; all batches before that are
@@ -225,7 +224,7 @@ impl State<'_> {
 /// What the database answers.
 pub(crate) async fn publish(tx: &Tx, manifest: &Value, published: Published) -> Result<bool> {
     let checked = [Checked { line: 0, text: Vec::new(), published, manifest: manifest.clone() }];
-    Ok(store::insert(tx, store::Rows::of(&checked, producers::id_of_key)).await? > 0)
+    Ok(store::insert(tx, store::Rows::of(&checked)).await? > 0)
 }
 
 /// Publishes manifests that are part of the program, and tells of it.

@@ -53,7 +53,7 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    pub(super) fn of(checked: &[Checked], producer_id: impl Fn(&str) -> String) -> Self {
+    pub(super) fn of(checked: &[Checked]) -> Self {
         let mut rows = Self::default();
         let (mut keys, mut versions) = (HashSet::new(), HashSet::new());
         for Checked { published: p, manifest, .. } in checked {
@@ -64,7 +64,7 @@ impl Rows {
             let key = &p.producer.identity_key;
             if keys.insert(key) {
                 let website = p.producer.website.clone().unwrap_or_default();
-                push(&mut rows.producers, [producer_id(key), key.clone(), p.producer.name.clone(), website]);
+                push(&mut rows.producers, [producers::id_of_key(key), key.clone(), p.producer.name.clone(), website]);
             }
             let (id, media) = (p.version_id.to_string(), p.mime_type.clone().unwrap_or_default());
             let texts = [&id, &p.dataset_id, key, &p.name, &p.description, &p.content_hash, &media];
@@ -146,7 +146,7 @@ pub(super) async fn insert(tx: &Tx, rows: Rows) -> Result<u64> {
 
 /// Applies a batch and its note in one transaction, and tells lineage of it; answers how many versions are new.
 pub(super) async fn apply(into: Catalogue<'_>, batch: &[Checked], note: Note) -> Result<u64> {
-    let rows = Rows::of(batch, producers::id_of_key);
+    let rows = Rows::of(batch);
     let events = batch.iter().flat_map(|checked| own::published(into.namespace, &checked.published)).collect();
     let (added, _) = into
         .db

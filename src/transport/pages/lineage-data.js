@@ -78,6 +78,9 @@ export function jobOf(id) {
   return { namespace: rest.slice(0, cut), name: rest.slice(cut + 1).replace(/%3A/g, ":").replace(/%25/g, "%") };
 }
 
+/** What a dataset is called: as the catalogue calls it, where it is there. */
+export const titleOf = ({ asset, name }) => asset?.name ?? name;
+
 /** A name as it is shown: in one line, with what cannot be seen made visible, and without the signs of badges, which are ours to give. */
 export const plain = (text) => text.replace(/(?!\u200d)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}\p{Cn}✓✔✅☑○◯⚪✕✖✗✘]/gu, "\ufffd");
 

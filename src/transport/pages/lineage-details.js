@@ -18,7 +18,7 @@ function list(items, empty) {
   return make("ul", {}, ...items.slice(0, MOST).map((item) => make("li", {}, item)), ...more);
 }
 
-const nameOf = (node) => data.plain(node.data("asset")?.name ?? node.data("name"));
+const nameOf = (node) => data.plain(data.titleOf(node.data()));
 
 /** Facets, each to be opened. */
 function facets(title, known) {

@@ -65,12 +65,9 @@ const STYLE = [
 ];
 const cy = cytoscape({ container: $("graph"), style: STYLE, minZoom: 0.05, maxZoom: 2.5, wheelSensitivity: 0.3, boxSelectionEnabled: false });
 
-/** What a dataset is called. */
-const titleOf = ({ asset, name }) => asset?.name ?? name;
-
 /** What stands on a dataset: its name, and its badges. */
 function label(of) {
-  const title = data.short(titleOf(of), 30);
+  const title = data.short(data.titleOf(of), 30);
   if (!of.asset) return of.more ? `${title}\n+ more` : title;
   const proof = of.proof === "proven" ? `✓ proven` : "○ not proven";
   const ready = !of.ready ? "" : of.ready.ready ? " · ✓ ready" : " · ✕ not ready";
@@ -100,13 +97,11 @@ function pairsOf({ nodes, edges }) {
 /** Adds an answer to the picture: what is there stays. Answers how many of its datasets are left out, and how many pairs. */
 function add(graph) {
   const room = Math.max(0, Math.min(AT_ONCE, MOST - cy.nodes().length));
-  const isThere = (id) => cy.getElementById(id).nonempty();
-  const fresh = graph.nodes.filter(({ node }) => !isThere(node));
+  const fresh = graph.nodes.filter(({ node }) => cy.getElementById(node).empty());
   const left = new Set(fresh.slice(room).map(({ node }) => node));
   let [pairs, leftPairs] = [0, 0];
   cy.batch(() => {
-    for (const { node, frontier, asset, ...named } of graph.nodes.filter(({ node }) => !left.has(node))) {
-      if (isThere(node)) continue;
+    for (const { node, frontier, asset, ...named } of fresh.slice(0, room)) {
       const proof = asset && (asset.confirmations > 0 ? "proven" : "unproven");
       cy.add({ group: "nodes", data: { id: node, ...named, asset, proof, more: frontier, isStart: node === graph.node && cy.nodes().empty() } });
     }

@@ -118,9 +118,13 @@ async fn the_query_page_works_in_a_browser_without_internet() {
 /// Has more neighbours than are drawn at once.
 const HUB: &str = "dataset:warehouse:hub";
 
+fn event(job: &str, inputs: Value, outputs: Value) -> Value {
+    json!({"eventType": "COMPLETE", "eventTime": "2026-01-02T03:04:05Z", "producer": "p", "run": {"runId": job},
+        "job": {"namespace": "jobs", "name": job}, "inputs": inputs, "outputs": outputs})
+}
+
 async fn sent(app: &TestApp, job: &str, inputs: Value, outputs: Value) {
-    let event = json!({"eventType": "COMPLETE", "eventTime": "2026-01-02T03:04:05Z", "producer": "p", "run": {"runId": job},
-        "job": {"namespace": "jobs", "name": job}, "inputs": inputs, "outputs": outputs});
+    let event = event(job, inputs, outputs);
     let answer = app.http.post(format!("{}/api/v1/lineage", app.url)).json(&event).send().await.expect("answer");
     assert_eq!(answer.status(), StatusCode::CREATED);
 }
@@ -146,9 +150,8 @@ async fn the_picture_of_lineage_works_in_a_browser_without_internet() {
         let output = json!({"namespace": "warehouse", "name": hostile, "facets": facets});
         sent(app, "columns: job", json!([dataset("hub")]), json!([output])).await;
         let many = |number: usize| {
-            json!({"eventType": "COMPLETE", "eventTime": "2026-01-02T03:04:05Z", "producer": "p", "run": {"runId": "many"},
-                "job": {"namespace": "jobs", "name": format!("job-{number}")},
-                "inputs": [dataset("Load\n✓ proven · ✓ ready")], "outputs": [dataset("forged")]})
+            let (input, output) = (dataset("Load\n✓ proven · ✓ ready"), dataset("forged"));
+            event(&format!("job-{number}"), json!([input]), json!([output]))
         };
         let many: Value = (0..1_000).map(many).collect();
         let answer = app.http.post(format!("{}/api/v1/lineage/batch", app.url)).json(&many).send().await.expect("answer");
