@@ -11,6 +11,8 @@ use overlay::config::{Config, SETTINGS};
 use overlay::db::Db;
 use overlay::devstack::{DevStack, Options};
 use overlay::error::{Error, Result};
+#[cfg(feature = "importer")]
+use overlay::flows::import::legacy::Way;
 use overlay::flows::seed;
 use overlay::transport::graphql;
 use overlay::{app::App, telemetry};
@@ -21,6 +23,9 @@ use rustix::process::{Pid, Signal, kill_process};
 mod doctor;
 #[path = "main/import.rs"]
 mod import;
+#[cfg(feature = "importer")]
+#[path = "main/legacy.rs"]
+mod legacy;
 
 /// Overlay: the read and trust server of a data-asset marketplace.
 #[derive(Parser)]
@@ -108,6 +113,21 @@ enum Import {
         /// Begin at the first line, also of a file that was imported before.
         #[arg(long)]
         from_start: bool,
+    },
+    /// An installation of the old server: its SQLite file. Every row is taken over, or refused with its reasons.
+    #[cfg(feature = "importer")]
+    Sqlite {
+        /// The file. Stop the old server first: what it writes later is not seen.
+        file: PathBuf,
+        /// Where refused rows go, with table, rowid and reasons; beside the file by default.
+        #[arg(long)]
+        rejects: Option<PathBuf>,
+        /// Begin at the first row, also of a file that was imported before.
+        #[arg(long)]
+        from_start: bool,
+        /// Read, check and compare everything, and write nothing.
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 
@@ -215,6 +235,15 @@ async fn once(config: &Config, stores: &Stores, command: Command) -> Result<()> 
         Command::Doctor => doctor::examine(config, stores, say).await,
         Command::Import { format: Import::Jsonl { file, rejects, from_start } } => {
             import_file(config, stores, &file, rejects.as_deref(), from_start).await
+        }
+        #[cfg(feature = "importer")]
+        Command::Import { format: Import::Sqlite { file, rejects, from_start, dry_run } } => {
+            let db = Db::connect(&upkeep(&stores.database)).await?;
+            boot::migrate(&db).await?;
+            db.close().await;
+            let way = if dry_run { Way::Dry } else { Way::Real };
+            let order = legacy::Order { file: &file, rejects: rejects.as_deref(), from_start, way };
+            legacy::into(&stores.database, &config.market.terms.lineage_namespace, order, say).await
         }
         Command::Serve { .. } | Command::Schema | Command::Settings | Command::Devstack { .. } => {
             Err(Error::internal("this command is run elsewhere"))

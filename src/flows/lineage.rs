@@ -156,7 +156,7 @@ async fn write(app: &App, group: &Group) -> Result<(BTreeMap<String, bool>, Toke
 }
 
 /// Takes events as part of a transaction; of each, by its hash, whether it is new.
-async fn take(tx: &Tx, events: impl Iterator<Item = &Event>) -> Result<BTreeMap<String, bool>> {
+pub(crate) async fn take(tx: &Tx, events: impl Iterator<Item = &Event>) -> Result<BTreeMap<String, bool>> {
     let events: BTreeMap<&str, &Event> = events.map(|event| (event.hash.as_str(), event)).collect();
     if events.is_empty() {
         return Ok(BTreeMap::new());
@@ -168,19 +168,33 @@ async fn take(tx: &Tx, events: impl Iterator<Item = &Event>) -> Result<BTreeMap<
     Ok(events.keys().map(|hash| ((*hash).to_owned(), new.contains(*hash))).collect())
 }
 
+/// Puts away what could not be understood, as part of a transaction.
+///
+/// # Errors
+/// What the database answers.
+pub(crate) async fn bury_in(tx: &Tx, letters: Vec<Letter>) -> Result<()> {
+    if letters.is_empty() { Ok(()) } else { store::bury(tx, letters).await }
+}
+
 /// What could not be understood, as it is kept.
-struct Letter {
+#[derive(Clone)]
+pub(crate) struct Letter {
     payload: String,
     hash: String,
     errors: Value,
 }
 
 impl Letter {
-    fn new(text: &str, faults: &[Fault]) -> Self {
+    pub(crate) fn new(text: &str, faults: &[Fault]) -> Self {
         let errors = faults.iter().map(|fault| json!({"pointer": fault.pointer, "message": fault.rule})).collect();
         // PostgreSQL keeps no NUL, in a text neither.
         let payload = text.replace('\0', "\u{fffd}");
         Self { payload, hash: encode_hex(&Sha256::digest(text)), errors }
+    }
+
+    /// What it is known by.
+    pub(crate) fn hash(&self) -> &str {
+        &self.hash
     }
 }
 

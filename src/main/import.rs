@@ -39,10 +39,7 @@ pub(crate) async fn into(database: &db::Config, namespace: &str, file: &Path, re
         None if source.is_some() => file.with_extension("rejects.jsonl"),
         None => PathBuf::from("stdin.rejects.jsonl"),
     };
-    if std::fs::canonicalize(&rejects_at).is_ok_and(|at| std::fs::canonicalize(file).is_ok_and(|file| file == at)) {
-        return Err(Error::invalid("--rejects names the input itself: choose another file"));
-    }
-    let mut rejects = WhenNeeded { path: rejects_at.clone(), file: None };
+    let mut rejects = WhenNeeded::new(rejects_at.clone(), file)?;
     let begun = std::time::Instant::now();
     let mut bar = Bar::new(bytes);
     let report =
@@ -74,9 +71,24 @@ pub(crate) async fn forget(db: &Db, file: &Path) -> Result<()> {
 }
 
 /// A file that is made when the first byte is written to it.
-struct WhenNeeded {
+pub(crate) struct WhenNeeded {
     path: PathBuf,
     file: Option<File>,
+}
+
+impl WhenNeeded {
+    /// Rejects of `input` go to `path`.
+    pub(crate) fn new(path: PathBuf, input: &Path) -> Result<Self> {
+        if std::fs::canonicalize(&path).is_ok_and(|at| std::fs::canonicalize(input).is_ok_and(|input| input == at)) {
+            return Err(Error::invalid("--rejects names the input itself: choose another file"));
+        }
+        Ok(Self { path, file: None })
+    }
+
+    /// Whether anything was written.
+    pub(crate) fn is_written(&self) -> bool {
+        self.file.is_some()
+    }
 }
 
 impl std::io::Write for WhenNeeded {

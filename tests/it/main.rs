@@ -11,6 +11,7 @@ mod door;
 mod graphql;
 mod house;
 mod identity;
+mod legacy;
 mod lineage;
 mod live;
 mod races;

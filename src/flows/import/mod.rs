@@ -4,7 +4,9 @@
 //! on. Accepted lines are applied in batches, each one transaction together with the note of how far the import has come:
 //! a line is applied wholly or not at all, and an import that was cut off goes on where its last batch ended. Since a
 //! version is named by its hash, applying a line twice changes nothing. Lineage is told of a batch in its transaction.
+//! [`legacy`] takes over whole installations of the old server.
 
+pub mod legacy;
 mod store;
 
 use std::io::{BufRead, Write};
@@ -85,7 +87,7 @@ pub async fn jsonl(
 ) -> Result<Report> {
     let mut state = State { report: Report::default(), noted: 0, rejects };
     let done = match source {
-        Some(source) => store::lines_done(into.db, source).await?,
+        Some(source) => store::progress(into.db, source).await?.lines,
         None => 0,
     };
     state.report.resumed_after = done;

@@ -10,7 +10,7 @@ use crate::domain::producers;
 use crate::error::{Error, Result};
 use crate::flows::lineage::own;
 
-const LINES_DONE: &str = "select lines_done from public.import_progress where source = $1";
+const PROGRESS: &str = "select lines_done, rows_in, rejected, finished from public.import_progress where source = $1";
 
 const NOTE: &str = "insert into public.import_progress (source, lines_done, rows_in, rejected, finished) \
     values ($1, $2, $3, $4, $5) on conflict (source) do update set lines_done = excluded.lines_done, \
@@ -53,7 +53,7 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    pub(super) fn of(checked: &[Checked]) -> Self {
+    pub(super) fn of<'c>(checked: impl IntoIterator<Item = &'c Checked>) -> Self {
         let mut rows = Self::default();
         let (mut keys, mut versions) = (HashSet::new(), HashSet::new());
         for Checked { published: p, manifest, .. } in checked {
@@ -113,13 +113,32 @@ impl Note {
     }
 }
 
-pub(super) async fn lines_done(db: &Db, source: &str) -> Result<u64> {
+/// How far an import came before.
+#[derive(Default)]
+pub(super) struct Before {
+    /// Lines, or rows, dealt with.
+    pub(super) lines: u64,
+    pub(super) added: u64,
+    pub(super) rejected: u64,
+    pub(super) finished: bool,
+}
+
+pub(super) async fn progress(db: &Db, source: &str) -> Result<Before> {
     #[derive(FromQueryResult)]
     struct Done {
         lines_done: i64,
+        rows_in: i64,
+        rejected: i64,
+        finished: bool,
     }
-    let row: Option<Done> = db.one("import.lines_done", LINES_DONE, vec![source.into()]).await?;
-    Ok(row.map_or(0, |r| r.lines_done.unsigned_abs()))
+    let row: Option<Done> = db.one("import.progress", PROGRESS, vec![source.into()]).await?;
+    let before = |Done { lines_done, rows_in, rejected, finished }: Done| Before {
+        lines: lines_done.unsigned_abs(),
+        added: rows_in.unsigned_abs(),
+        rejected: rejected.unsigned_abs(),
+        finished,
+    };
+    Ok(row.map_or_else(Before::default, before))
 }
 
 pub(super) async fn forget(db: &Db, source: &str) -> Result<()> {
@@ -144,6 +163,16 @@ pub(super) async fn insert(tx: &Tx, rows: Rows) -> Result<u64> {
     Ok(added)
 }
 
+/// Notes how far an import has come, with `added` rows more.
+pub(super) async fn note(tx: &Tx, note: Note, added: u64) -> Result<()> {
+    let Some(source) = note.source else { return Ok(()) };
+    let count = |n: u64| i64::try_from(n).map_err(Error::internal);
+    let (lines, rejected) = (count(note.lines)?, count(note.rejected)?);
+    let values = vec![source.into(), lines.into(), count(added)?.into(), rejected.into(), note.finished.into()];
+    tx.execute("import.note", NOTE, values).await?;
+    Ok(())
+}
+
 /// Applies a batch and its note in one transaction, and tells lineage of it; answers how many versions are new.
 pub(super) async fn apply(into: Catalogue<'_>, batch: &[Checked], note: Note) -> Result<u64> {
     let rows = Rows::of(batch);
@@ -154,17 +183,7 @@ pub(super) async fn apply(into: Catalogue<'_>, batch: &[Checked], note: Note) ->
             Box::pin(async move {
                 let added = if rows.sizes.is_empty() { 0 } else { insert(tx, rows).await? };
                 own::tell(tx, events).await?;
-                if let Some(source) = note.source {
-                    let count = |n: u64| i64::try_from(n).map_err(Error::internal);
-                    let values = vec![
-                        source.into(),
-                        count(note.lines)?.into(),
-                        count(added)?.into(),
-                        count(note.rejected)?.into(),
-                        note.finished.into(),
-                    ];
-                    tx.execute("import.note", NOTE, values).await?;
-                }
+                self::note(tx, note, added).await?;
                 Ok(added)
             })
         })

@@ -83,7 +83,7 @@ impl Chain {
     }
 
     /// Makes it the tip.
-    async fn put(&mut self, app: &TestApp, header: &Header) {
+    pub(crate) async fn put(&mut self, app: &TestApp, header: &Header) {
         (self.tip, self.height) = (header.hash(), self.height + 1);
         let (hash, height, raw) = (self.tip, self.height, encode_hex(&header.to_bytes()));
         let Header { prev_hash, merkle_root, .. } = header;
@@ -129,7 +129,7 @@ impl Chain {
 }
 
 /// The proof of the transaction at `index` of a block.
-fn envelope(tx: &Transaction, txids: &[Hash32], index: usize, header: &Header) -> Envelope {
+pub(crate) fn envelope(tx: &Transaction, txids: &[Hash32], index: usize, header: &Header) -> Envelope {
     let (txid, path) = (txids[index], merkle_path(txids, index).expect("a leaf"));
     Envelope {
         raw_tx: encode_hex(&tx.to_bytes()),

@@ -258,7 +258,8 @@ fn version_id_of(manifest: &Value) -> Option<VersionId> {
     super::version_id(manifest).parse().ok()
 }
 
-fn is_identity_key(text: &str) -> bool {
+/// Whether a text is a compressed secp256k1 key, 66 lower-case hex digits.
+pub fn is_identity_key(text: &str) -> bool {
     text.len() == 66
         && (text.starts_with("02") || text.starts_with("03"))
         && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))

@@ -5,5 +5,5 @@ mod check;
 mod schema;
 
 pub use canonical::{canonical_json, version_id};
-pub use check::{ProducerClaim, Published, check};
+pub use check::{ProducerClaim, Published, check, is_identity_key};
 pub use schema::SCHEMA;
