@@ -39,7 +39,7 @@ const SHARED: [&str; 5] = ["caller", "canonical", "hex", "page", "whole"];
 
 /// Crates that live in few places: their names, those places in `src/` (a folder, a file, or any file of a name), and
 /// how the README says it.
-const KEPT: [(&[&str], &[&str], &str); 6] = [
+const KEPT: [(&[&str], &[&str], &str); 7] = [
     (&["axum"], &["transport/", "boot.rs", "telemetry.rs"], "axum lives in transport, boot and telemetry"),
     (
         &["async_graphql", "async_graphql_axum", "dataloader"],
@@ -53,6 +53,7 @@ const KEPT: [(&[&str], &[&str], &str); 6] = [
     ),
     (&["redis", "bb8", "bb8_redis"], &["cache/store/"], "redis lives in cache/store"),
     (&["secp256k1"], &["domain/sessions/"], "secp256k1 lives in domain/sessions"),
+    (&["rusqlite"], &["flows/import/legacy/sqlite.rs"], "rusqlite lives in flows/import/legacy/sqlite.rs"),
     (&["overlay_migration", "sea_orm_migration"], &["main.rs", "boot.rs"], "migrations are run by main and boot"),
 ];
 

@@ -139,7 +139,7 @@ async fn compared(db: &Db, shape: &Shape, ready: &[Ready]) -> Result<Vec<Option<
 enum Writing {
     Nothing,
     /// Manifests, and what lineage is told of them.
-    Catalogue(Rows, Vec<Value>),
+    Catalogue(Box<Rows>, Vec<Value>),
     Events(Vec<Event>, Vec<Letter>),
     /// A statement, its rows and how many these are.
     Rows(String, Value, u64),
@@ -156,7 +156,7 @@ impl Writing {
                     _ => None,
                 });
                 let told = versions.clone().flat_map(|checked| own::published(namespace, &checked.published)).collect();
-                Self::Catalogue(Rows::of(versions), told)
+                Self::Catalogue(Box::new(Rows::of(versions)), told)
             }
             Into::Events => {
                 let (mut events, mut letters) = (Vec::new(), Vec::new());
@@ -183,7 +183,7 @@ impl Writing {
         match self {
             Self::Nothing => Ok(()),
             Self::Catalogue(rows, told) => {
-                insert(tx, rows).await?;
+                insert(tx, *rows).await?;
                 own::tell(tx, told).await
             }
             Self::Events(events, letters) => {
