@@ -22,6 +22,7 @@ use crate::flows::lineage::retain::Retention;
 use crate::flows::receipts::Sweeper;
 use crate::telemetry;
 use crate::transport::http::{Served, service};
+use crate::transport::popular::WarmUp;
 use crate::transport::wire;
 
 /// What the stores are opened for.
@@ -157,6 +158,7 @@ pub struct Server {
     follower: Option<Follower>,
     sweeper: Sweeper,
     retention: Option<Retention>,
+    warming: Option<WarmUp>,
 }
 
 impl Server {
@@ -170,19 +172,24 @@ impl Server {
         let address = listener.local_addr().map_err(Error::internal)?;
         let served = Served::new(config, app.clone())?;
         let (stop, stopped) = oneshot::channel::<()>();
-        let serving = wire::serve(listener, service(served), async {
+        let is_warming = served.is_warming.clone();
+        let front = service(served);
+        let http = &config.http;
+        let warming =
+            (http.warm_requests > 0).then(|| WarmUp::start(&front, is_warming, http.warm_requests, http.warm_rate));
+        let serving = wire::serve(listener, front, async {
             // A dropped sender means the same: stop.
             let _either_way = stopped.await;
         });
         let follower = config.market.headers.clone().map(|settings| Follower::start(app.clone(), settings));
         let sweeper = Sweeper::start(app.clone(), config.market.sweep);
         let retention = config.market.lineage_keep_days.map(|days| Retention::start(app.clone(), days));
-        Ok(Self { address, app, stop, done: tokio::spawn(serving), follower, sweeper, retention })
+        Ok(Self { address, app, stop, done: tokio::spawn(serving), follower, sweeper, retention, warming })
     }
 
     /// Stops listening, lets requests that are under way finish (10 s at most), and closes the pool.
     pub async fn stop(self) {
-        drop((self.follower, self.sweeper, self.retention));
+        drop((self.follower, self.sweeper, self.retention, self.warming));
         // Who is told of changes is sent home: connections that last would keep the server from stopping.
         if tokio::time::timeout(std::time::Duration::from_secs(3), self.app.feed.changes().end()).await.is_err() {
             tracing::warn!("some subscribers did not close");

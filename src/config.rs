@@ -57,6 +57,10 @@ pub struct Http {
     pub cors_origins: Vec<String>,
     /// One kept answer in so many is compared with PostgreSQL; 0 for none.
     pub audit_every: u64,
+    /// How many of the most popular requests are asked before the server is ready; 0 neither counts nor asks.
+    pub warm_requests: usize,
+    /// How many of them a second.
+    pub warm_rate: u32,
     /// Freshness of a request that does not say.
     pub consistency: Consistency,
     /// GraphQL documents that may be executed.
@@ -282,6 +286,8 @@ fn http(r: &mut Reader<'_>) -> Http {
         dev_identity,
         cors_origins: origins,
         audit_every: r.number("AUDIT_EVERY", 0, 1_000_000_000),
+        warm_requests: r.number("WARM_REQUESTS", 0, 10_000),
+        warm_rate: r.number("WARM_RATE", 1, 100_000),
         consistency: match r.choice("CONSISTENCY_DEFAULT", &["bounded", "strong"]) {
             "strong" => Consistency::Strong,
             _ => Consistency::Bounded,

@@ -26,6 +26,8 @@ mod import;
 #[cfg(feature = "importer")]
 #[path = "main/legacy.rs"]
 mod legacy;
+#[path = "main/warm.rs"]
+mod warm;
 
 /// Overlay: the read and trust server of a data-asset marketplace.
 #[derive(Parser)]
@@ -57,6 +59,15 @@ enum Command {
     Import {
         #[command(subcommand)]
         format: Import,
+    },
+    /// Ask for what is asked for most, so that Redis has the answers.
+    Warm {
+        /// How many requests.
+        #[arg(long, default_value_t = 1_000)]
+        requests: usize,
+        /// How many of them a second; `WARM_RATE` by default.
+        #[arg(long)]
+        rate: Option<u32>,
     },
     /// Look at PostgreSQL, replicas and Redis: how they are, and what to do. Changes nothing; the exit code is 1 when anything is bad.
     Doctor,
@@ -232,6 +243,9 @@ async fn once(config: &Config, stores: &Stores, command: Command) -> Result<()> 
     match command {
         Command::Migrate { step } => migrate(stores, step).await,
         Command::Seed => seed_market(config, stores).await,
+        Command::Warm { requests, rate } => {
+            warm::up(config, stores, (requests, rate.unwrap_or(config.http.warm_rate)), say).await
+        }
         Command::Doctor => doctor::examine(config, stores, say).await,
         Command::Import { format: Import::Jsonl { file, rejects, from_start } } => {
             import_file(config, stores, &file, rejects.as_deref(), from_start).await

@@ -79,6 +79,13 @@ pub const SETTINGS: &[Setting] = &[
         "0 to 1000000000",
         "one kept answer in so many is compared with PostgreSQL; 0 for none",
     ),
+    setting(
+        "WARM_REQUESTS",
+        "0",
+        "0 to 10000",
+        "how many of the requests that are asked most a server asks itself before it is ready; 0 neither counts nor asks",
+    ),
+    setting("WARM_RATE", "200", "1 to 100000", "how many of them a second"),
     setting("CONSISTENCY_DEFAULT", "bounded", "bounded or strong", "what a request without Overlay-Consistency gets"),
     setting(
         "DEV_IDENTITY",

@@ -84,11 +84,6 @@ impl WhenNeeded {
         }
         Ok(Self { path, file: None })
     }
-
-    /// Whether anything was written.
-    pub(crate) fn is_written(&self) -> bool {
-        self.file.is_some()
-    }
 }
 
 impl std::io::Write for WhenNeeded {

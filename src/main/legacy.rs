@@ -38,7 +38,7 @@ pub(crate) async fn into(
     let report = legacy::run(catalogue, &mut source, order.way, &mut rejects, &mut bar).await?;
     bar.0.finish_and_clear();
     say(&told(&report, order.way, begun.elapsed().as_secs_f64()))?;
-    if rejects.is_written() {
+    if report.remarks > 0 || report.taken.iter().any(|taken| taken.refused > 0) {
         say(&format!("what is refused, and why: {}\n", rejects_at.display()))?;
     }
     db.close().await;

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, Uri, header, request};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::caller;
@@ -185,12 +186,45 @@ impl<'a> Asked<'a> {
         let mut request = Request::new(Body::from(Bytes::copy_from_slice(body)));
         *request.method_mut() = if self.method == Method::HEAD { Method::GET } else { self.method.clone() };
         *request.uri_mut() = Uri::try_from(self.target).ok()?;
-        for (name, decides) in &DECIDES[..=Decides::Origin as usize] {
-            if let Some(value) = self.header(*decides) {
-                request.headers_mut().insert(*name, HeaderValue::from_bytes(value).ok()?);
-            }
+        for (name, value) in self.forms() {
+            request.headers_mut().insert(name, HeaderValue::from_bytes(value).ok()?);
         }
         Some(request)
+    }
+
+    /// Headers that decide over the form of its answer.
+    fn forms(&self) -> impl Iterator<Item = (&'static str, &'a [u8])> {
+        let held = |(name, decides): &(&'static str, Decides)| Some((*name, self.header(*decides)?));
+        DECIDES[..=Decides::Origin as usize].iter().filter_map(held)
+    }
+
+    /// What of it is to be written down, so that it can be asked again; `None` when it is no text.
+    pub(super) fn written(&self, body: &[u8]) -> Option<Written> {
+        let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(str::to_owned);
+        Some(Written {
+            method: if self.method == Method::POST { "POST" } else { "GET" }.to_owned(),
+            target: self.target.to_owned(),
+            headers: self.forms().map(|(name, value)| Some((name.to_owned(), text(value)?))).collect::<Option<_>>()?,
+            body: text(body)?,
+        })
+    }
+}
+
+/// A request as it is written down.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Written {
+    method: String,
+    target: String,
+    headers: Vec<(String, String)>,
+    body: String,
+}
+
+impl Written {
+    /// The request again, if it is an anonymous read whose answer may be kept: who writes it down may be anybody.
+    pub(super) fn request(&self) -> Option<Request> {
+        let mut asked = Asked::new(&Method::from_bytes(self.method.as_bytes()).ok()?, &self.target)?;
+        let taken = self.headers.iter().all(|(name, value)| asked.take(name, value.as_bytes()));
+        taken.then(|| asked.again(self.body.as_bytes())).flatten()
     }
 }
 

@@ -17,6 +17,7 @@ use arc_swap::ArcSwapOption;
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use metrics::Histogram;
@@ -29,7 +30,8 @@ use super::caller::{self, Reached};
 use super::door::{self, TurnedAway};
 use super::http::{REQUEST_ID, RequestId, Served};
 use super::origin::Origin;
-use crate::cache::{Digest, Kept, Responses};
+use super::popular::{self, Popular};
+use crate::cache::{Digest, Kept, Redis, Responses};
 use crate::coherence::{Consistency, Moment, Token};
 use crate::config::Http;
 use crate::error::{Error, Result};
@@ -53,9 +55,11 @@ pub struct Front {
     peer: IpAddr,
 }
 
-struct Inner {
+pub(super) struct Inner {
     served: Served,
     auditor: Auditor,
+    /// What is asked for most.
+    pub(super) popular: Popular,
     /// The newest token told, so that it is not written anew for each answer.
     told: ArcSwapOption<(Moment, String)>,
     /// Times of answers served from here, by route and status.
@@ -66,8 +70,14 @@ impl Front {
     /// Puts the front before `router`.
     pub fn new(served: Served, router: Router) -> Self {
         let auditor = Auditor::new(served.http.audit_every);
-        let inner = Inner { served, auditor, told: ArcSwapOption::empty(), times: Default::default() };
-        Self { inner: Arc::new(inner), router, peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED) }
+        let redis = served.app.cache.redis().filter(|_| served.http.warm_requests > 0).cloned();
+        let popular = Popular::new(redis.is_some());
+        let inner =
+            Arc::new(Inner { served, auditor, popular, told: ArcSwapOption::empty(), times: Default::default() });
+        if let Some(redis) = redis {
+            tokio::spawn(popular::tell(Arc::downgrade(&inner), redis));
+        }
+        Self { inner, router, peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED) }
     }
 
     /// The same for a connection from `peer`.
@@ -119,8 +129,6 @@ pub(super) struct Missed {
 
 impl Front {
     async fn answer(mut self, request: Request) -> Response {
-        let begun = Instant::now();
-        let http = &self.inner.served.http;
         let (mut parts, body) = request.into_parts();
         let forwarded_for = parts.headers.get(FORWARDED_FOR).map(HeaderValue::as_bytes);
         if let Err(why) = self.knock(parts.uri.path(), forwarded_for) {
@@ -129,6 +137,25 @@ impl Front {
         // Operations on it are counted too.
         let client = Client(self.inner.served.door.client(self.peer, forwarded_for));
         parts.extensions.insert(client);
+        self.look(parts, body).await
+    }
+
+    /// Where what is asked for most is counted.
+    pub(super) fn redis(&self) -> Option<&Redis> {
+        self.inner.served.app.cache.redis()
+    }
+
+    /// Answers a request of the server's own, so that the next one like it finds the answer.
+    pub(super) async fn ask_itself(&self, request: Request) {
+        let (mut parts, body) = request.into_parts();
+        parts.extensions.insert(Client(self.peer));
+        let _kept = self.clone().look(parts, body).await;
+    }
+
+    /// The answer to a request that was let in: a kept one, or one that is made.
+    async fn look(mut self, parts: Parts, body: Body) -> Response {
+        let begun = Instant::now();
+        let http = &self.inner.served.http;
         // Whatever the method, the body is read whole before anything else looks at it.
         let is_small = body.size_hint().exact().is_some_and(|size| size <= http.body_limit as u64);
         let mut head = Vec::new();
@@ -191,6 +218,7 @@ impl Front {
             let Self { inner, router, .. } = self.clone();
             tokio::spawn(async move { inner.auditor.check(&inner.served, router, request, kept).await });
         }
+        self.inner.popular.note(asked, body);
         self.inner.told(asked, dressed.status, moment, elapsed, head);
         Ok(dressed)
     }

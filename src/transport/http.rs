@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
@@ -47,6 +47,8 @@ pub struct Served {
     pub settings: u64,
     /// The metrics' exporter.
     pub metrics: PrometheusHandle,
+    /// Whether the server asks itself first what others will ask.
+    pub is_warming: Arc<AtomicBool>,
 }
 
 impl Served {
@@ -68,6 +70,7 @@ impl Served {
             http: Arc::new(config.http.clone()),
             settings: settings(config),
             metrics,
+            is_warming: Arc::default(),
         })
     }
 }

@@ -11,5 +11,6 @@ mod handed;
 pub mod http;
 mod origin;
 pub mod pages;
+pub mod popular;
 mod rest;
 pub mod wire;

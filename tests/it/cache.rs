@@ -8,3 +8,4 @@ mod lock;
 mod redis;
 mod secure;
 mod sentinel;
+mod warm;

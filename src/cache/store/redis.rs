@@ -12,6 +12,7 @@
 mod address;
 mod connect;
 mod held;
+mod popular;
 mod write;
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};

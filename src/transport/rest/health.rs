@@ -1,5 +1,6 @@
 //! Health: for people and old clients (`/health`, `/health/db`, `/openlineage/health`), and for orchestrators (`/health/live`, `/health/ready`).
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -17,22 +18,38 @@ pub(in crate::transport) fn routes() -> Router<Served> {
         .route("/health", get(overall))
         .route("/health/db", get(stores))
         .route("/health/live", get(|| async { answer(StatusCode::OK, json!({"ok": true, "status": "ok"})) }))
-        .route("/health/ready", get(overall))
+        .route("/health/ready", get(ready))
         .route("/openlineage/health", get(overall))
+}
+
+/// Whether requests should come.
+async fn ready(State(served): State<Served>) -> Response {
+    let health = health::check(&served.app).await;
+    if served.is_warming.load(Ordering::Relaxed) {
+        return answer(StatusCode::SERVICE_UNAVAILABLE, body(&health, (false, "warming")));
+    }
+    answer(status(&health), body(&health, verdict(&health)))
 }
 
 /// Redis away is *degraded* and still 200: reads work.
 async fn overall(State(served): State<Served>) -> Response {
     let health = health::check(&served.app).await;
-    let body = json!({
-        "ok": health.status != Status::Error,
-        "status": health.status.label(),
+    answer(status(&health), body(&health, verdict(&health)))
+}
+
+fn verdict(health: &Health) -> (bool, &'static str) {
+    (health.status != Status::Error, health.status.label())
+}
+
+fn body(health: &Health, (ok, status): (bool, &'static str)) -> Value {
+    json!({
+        "ok": ok,
+        "status": status,
         "timestamp": chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
         "database": format!("postgresql:{}", if health.postgresql.is_some() { "ok" } else { "error" }),
-        "cache": cache(&health),
+        "cache": cache(health),
         "version": env!("CARGO_PKG_VERSION"),
-    });
-    answer(status(&health), body)
+    })
 }
 
 async fn stores(State(served): State<Served>) -> Response {

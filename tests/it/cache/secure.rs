@@ -163,6 +163,9 @@ async fn the_documented_user_may_do_all_that_is_done_and_nothing_else_is_tried()
         let asked = app.http.post(format!("{}/graphql", app.url)).json(&asked).send().await.expect("answer");
         assert!(asked.status().is_success());
         assert_eq!(server.ask::<u64>(&format!("EXISTS ol:apq:{hash}")).await, 1);
+        let redis = app.app.cache.redis().expect("is set");
+        redis.count(vec![("a".to_owned(), 1), ("b".to_owned(), 2)]).await;
+        assert_eq!(redis.popular(10).await, ["b", "a"]);
         // Redis keeps every refusal there.
         let refused: Vec<redis::Value> = server.ask("ACL LOG").await;
         assert!(refused.is_empty(), "{refused:?}");

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use redis::Cmd;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::Inner;
 
@@ -34,6 +34,8 @@ pub(super) enum Change {
         key: Arc<str>,
         token: String,
     },
+    /// Says when all before it is done.
+    Mark(oneshot::Sender<()>),
 }
 
 impl Change {
@@ -41,7 +43,7 @@ impl Change {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Put(write) => write.bytes.len(),
-            Self::Forget(_) | Self::Release { .. } => 0,
+            Self::Forget(_) | Self::Release { .. } | Self::Mark(_) => 0,
         }
     }
 }
@@ -57,10 +59,16 @@ pub(super) async fn write(inner: Weak<Inner>, mut queue: mpsc::Receiver<Change>)
         let Some(store) = inner.upgrade() else { return };
         let bytes = batch.iter().map(Change::bytes).sum();
         store.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
-        let (changes, releases) = commands(batch.drain(..));
+        let (marks, rest): (Vec<Change>, Vec<Change>) = batch.drain(..).partition(|c| matches!(c, Change::Mark(_)));
+        let (changes, releases) = commands(rest.into_iter());
         store.send("set", changes).await;
         // After the entries: who gets a lock next finds what its holder has built.
         store.send("release", releases).await;
+        for mark in marks {
+            if let Change::Mark(done) = mark {
+                let _gone = done.send(());
+            }
+        }
     }
 }
 
@@ -80,7 +88,7 @@ fn commands(batch: impl DoubleEndedIterator<Item = Change>) -> (Vec<Cmd>, Vec<Cm
                 gone.arg(&*key);
             }
             // A later change has the last word.
-            Change::Put(_) | Change::Forget(_) => {}
+            Change::Put(_) | Change::Forget(_) | Change::Mark(_) => {}
             Change::Release { key, token } => {
                 releases.push(redis::cmd("EVAL").arg(RELEASE).arg(1).arg(&*key).arg(token).take());
             }
