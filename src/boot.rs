@@ -125,9 +125,11 @@ pub async fn missing(db: &Db) -> Result<Vec<String>> {
     Ok(missing.iter().map(|migration| migration.name().to_owned()).collect())
 }
 
-/// The database with time for upkeep: migrations and imports run statements that no request may.
+/// The database with time for upkeep: migrations and imports run statements that no request may, in sessions that no pooler
+/// shares out.
 pub fn upkeep(database: &db::Config) -> db::Config {
-    db::Config { pool_min: 0, pool_max: 2, statement_timeout: std::time::Duration::from_secs(600), ..database.clone() }
+    let statement_timeout = std::time::Duration::from_secs(600);
+    db::Config { pooler: None, pool_min: 0, pool_max: 2, statement_timeout, ..database.clone() }
 }
 
 /// The rooms over open stores.
@@ -140,6 +142,9 @@ pub async fn furnish(config: &Config, database: &db::Config, redis: Option<&Redi
     let db = Db::connect(database).await?;
     let clock = Arc::new(Clock::new(config.max_staleness));
     let feed = Feed::start(database, config.feed, clock.clone()).await?;
+    if database.pooler.is_some() {
+        feed.leads_here(&db).await?;
+    }
     prune::start(db.clone(), &feed, config.feed_retention);
     let redis = redis.map(Redis::start).transpose()?;
     let replicas = Replicas::start(&config.replicas, clock.clone()).await?;

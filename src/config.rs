@@ -19,6 +19,7 @@ use crate::db;
 use crate::flows::headers;
 
 mod parse;
+mod postgres;
 mod redis;
 mod safelist;
 mod settings;
@@ -181,10 +182,7 @@ impl Config {
     /// Every fault found.
     pub fn read(get: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Fault>> {
         let mut r = Reader::new(get);
-        let database_sizes = database_sizes(&mut r);
-        let url = r.text("PG_URL").or_else(|| r.pg_url_of_parts());
-        r.check("PG_URL", |url| parse::has_scheme(url, &["postgres", "postgresql"]));
-        let replicas = replicas(&mut r, &database_sizes);
+        let postgres = postgres::postgres(&mut r);
         let redis_timeout = r.ms("REDIS_TIMEOUT_MS", 1, 10_000);
         let redis = redis::redis(&mut r, redis_timeout);
         let ttls = ttls(&mut r);
@@ -196,8 +194,8 @@ impl Config {
             r.fault("MAX_STALENESS_MS");
         }
         let config = Self {
-            database: url.map(|url| db::Config { url, ..database_sizes.clone() }),
-            replicas,
+            database: postgres.database,
+            replicas: postgres.replicas,
             redis,
             // Half for values, half for finished answers made of them.
             cache: cache::Config { memory_bytes: memory_mb << 19, ttls },
@@ -209,35 +207,12 @@ impl Config {
             market: market(&mut r),
             log: Log { json: r.choice("LOG_FORMAT", &["text", "json"]) == "json", filter: r.value("LOG_FILTER") },
             home: r.value("OVERLAY_HOME").into(),
-            database_sizes,
+            database_sizes: postgres.sizes,
             redis_timeout,
         };
         r.check("LOG_FILTER", |t| t.parse::<tracing_subscriber::filter::Targets>().is_ok());
         r.finish(config)
     }
-}
-
-fn database_sizes(r: &mut Reader<'_>) -> db::Config {
-    let sizes = db::Config {
-        pool_min: r.number("PG_POOL_MIN", 0, 1_000),
-        pool_max: r.number("PG_POOL_MAX", 1, 1_000),
-        statement_timeout: r.ms("SQL_TIMEOUT_MS", 10, 600_000),
-        ..db::Config::new("")
-    };
-    if sizes.pool_min > sizes.pool_max {
-        r.fault("PG_POOL_MAX");
-    }
-    sizes
-}
-
-fn replicas(r: &mut Reader<'_>, sizes: &db::Config) -> ReplicaConfig {
-    r.check("PG_READ_URLS", |urls| urls.split(',').all(|u| parse::has_scheme(u.trim(), &["postgres", "postgresql"])));
-    let urls = r.text("PG_READ_URLS").unwrap_or_default();
-    // Half of the time, so that the primary can be asked after a replica that is too slow.
-    let sizes = db::Config { statement_timeout: sizes.statement_timeout / 2, ..sizes.clone() };
-    let database = |url: &str| db::Config { url: url.to_owned(), ..sizes.clone() };
-    let databases = urls.split(',').map(str::trim).filter(|url| !url.is_empty()).map(database).collect();
-    ReplicaConfig { databases, max_lag: r.ms("PG_READ_MAX_LAG_MS", 1, 86_400_000) }
 }
 
 fn ttls(r: &mut Reader<'_>) -> Ttls {

@@ -8,18 +8,23 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use sea_orm::{
-    AccessMode, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
-    FromQueryResult, IsolationLevel, QueryResult, Statement, TransactionTrait, Value,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, FromQueryResult, QueryResult,
+    Statement, Value,
 };
 use tracing::Instrument;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 mod exists;
+mod fault;
 mod snapshot;
+mod transaction;
 
+use fault::{explained, is_lost, sqlx_error};
 use snapshot::SNAPSHOT;
 pub use snapshot::{Snapshot, is_in_snapshot};
+use transaction::{Begin, Open};
+pub use transaction::{Commit, Tx};
 
 /// SQL over `cache_epoch` for the epoch's token. The start of the server belongs to it: an orderly stop leaves the unlogged
 /// tables as they are, and the files of an earlier time may be put in their place while it is down.
@@ -35,6 +40,9 @@ pub(crate) use epoch_token;
 pub struct Config {
     /// `postgres://…`; holds the password, so it is never logged.
     pub url: String,
+    /// A pooler in front of that server, which requests go through; it may give each transaction another connection. All that
+    /// needs a session of its own (the feed, wake-ups, locks, migrations) goes to the server itself.
+    pub pooler: Option<String>,
     /// Connections kept open.
     pub pool_min: u32,
     /// Connections at most.
@@ -50,6 +58,7 @@ impl Config {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            pooler: None,
             pool_min: 2,
             pool_max: 20,
             statement_timeout: Duration::from_secs(5),
@@ -63,7 +72,7 @@ impl Config {
 /// # Errors
 /// `unavailable` when PostgreSQL cannot be reached or refuses the login.
 pub async fn connect(config: &Config, name: &str, min: u32, max: u32) -> Result<DatabaseConnection> {
-    Ok(Database::connect(options(config, name, min, max)).await?)
+    Database::connect(options(config, name, min, max)).await.map_err(explained)
 }
 
 /// How long [`close`] waits for connections that are in use.
@@ -78,7 +87,20 @@ pub async fn close(pool: &DatabaseConnection) {
 
 fn options(config: &Config, name: &str, min: u32, max: u32) -> ConnectOptions {
     let timeout_ms = config.statement_timeout.as_millis().to_string();
-    let mut options = ConnectOptions::new(&config.url);
+    let mut options = sized(&config.url, config, name, min, max);
+    options.map_sqlx_postgres_opts(move |options| {
+        // One time zone, so that the text form of a timestamp means the same everywhere; no JIT: our
+        // statements are short, compiling them takes longer than running them.
+        let settings = [("statement_timeout", timeout_ms.as_str()), ("TimeZone", "UTC"), ("jit", "off")];
+        // A statement by identifiers is planned once: PostgreSQL takes a list for ten unless it looks at it, so it
+        // would look, and plan, every time, which takes longer than the statement itself.
+        options.options(settings).options([("plan_cache_mode", "force_generic_plan")])
+    });
+    options
+}
+
+fn sized(url: &str, config: &Config, name: &str, min: u32, max: u32) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url);
     options
         .min_connections(min)
         .max_connections(max)
@@ -88,27 +110,8 @@ fn options(config: &Config, name: &str, min: u32, max: u32) -> ConnectOptions {
         .test_before_acquire(false)
         .test_before_acquire_if_idle_for(Duration::from_secs(1))
         .sqlx_logging(false)
-        .set_application_name(format!("overlay-{name}"))
-        .map_sqlx_postgres_opts(move |options| {
-            // One time zone, so that the text form of a timestamp means the same everywhere; no JIT: our
-            // statements are short, compiling them takes longer than running them.
-            let settings = [("statement_timeout", timeout_ms.as_str()), ("TimeZone", "UTC"), ("jit", "off")];
-            // A statement by identifiers is planned once: PostgreSQL takes a list for ten unless it looks at it, so it
-            // would look, and plan, every time, which takes longer than the statement itself.
-            options.options(settings).options([("plan_cache_mode", "force_generic_plan")])
-        });
+        .set_application_name(format!("overlay-{name}"));
     options
-}
-
-/// What a committed transaction changed.
-#[derive(Debug, Clone)]
-pub struct Commit {
-    /// The transaction's id.
-    pub xid: u64,
-    /// The tags its statements logged.
-    pub tags: Vec<String>,
-    /// The epoch it belongs to, as the change feed names it; empty when none has begun.
-    pub epoch: String,
 }
 
 /// How the connection pool stands.
@@ -128,16 +131,26 @@ pub struct Db {
     pool: DatabaseConnection,
     max: u32,
     statements: Arc<AtomicU64>,
+    begin: Begin,
 }
 
 impl Db {
-    /// Connects the pool.
+    /// Connects the pool, through the pooler if there is one.
     ///
     /// # Errors
     /// `unavailable` when PostgreSQL cannot be reached.
     pub async fn connect(config: &Config) -> Result<Self> {
-        let pool = connect(config, "serve", config.pool_min, config.pool_max).await?;
-        Ok(Self { pool, max: config.pool_max, statements: Arc::default() })
+        let (name, min, max) = ("serve", config.pool_min, config.pool_max);
+        let (pool, begin) = match &config.pooler {
+            None => (connect(config, name, min, max).await?, Begin::default()),
+            Some(url) => {
+                let mut options = sized(url, config, name, min, max);
+                // Poolers refuse parameters that they do not keep apart for their clients.
+                options.map_sqlx_postgres_opts(|options| options.extra_float_digits(None));
+                (Database::connect(options).await.map_err(explained)?, Begin::pooled(config.statement_timeout))
+            }
+        };
+        Ok(Self { pool, max, statements: Arc::default(), begin })
     }
 
     /// A pool that connects when it is first used: a replica that is away is no reason not to start.
@@ -147,7 +160,8 @@ impl Db {
     pub async fn lazy(config: &Config, name: &str) -> Result<Self> {
         let mut options = options(config, name, 0, config.pool_max);
         options.connect_lazy(true);
-        Ok(Self { pool: Database::connect(options).await?, max: config.pool_max, statements: Arc::default() })
+        let (pool, max) = (Database::connect(options).await?, config.pool_max);
+        Ok(Self { pool, max, statements: Arc::default(), begin: Begin::default() })
     }
 
     /// Opens a snapshot.
@@ -155,8 +169,7 @@ impl Db {
     /// # Errors
     /// As [`Self::all`].
     pub async fn snapshot(&self) -> Result<Snapshot> {
-        let (level, mode) = (IsolationLevel::RepeatableRead, AccessMode::ReadOnly);
-        Ok(Snapshot { tx: self.pool.begin_with_config(Some(level), Some(mode)).await? })
+        Ok(Snapshot { tx: Open::begin(&self.pool, &Begin::snapshot()).await? })
     }
 
     /// The pool itself, for the migrator.
@@ -175,20 +188,35 @@ impl Db {
     /// `unavailable`, `timeout`, or `internal` when PostgreSQL refuses the statement.
     pub async fn all<T: FromQueryResult>(&self, name: &'static str, sql: &str, values: Vec<Value>) -> Result<Vec<T>> {
         let rows = match SNAPSHOT.try_with(Arc::clone) {
-            Ok(snapshot) => self.observed(name, snapshot.tx.query_all_raw(statement(sql, values))).await?,
+            Ok(snapshot) => self.observed(name, snapshot.tx.all(statement(sql, values))).await?,
             Err(_) => {
-                let read = || self.pool.query_all_raw(statement(sql, values.clone()));
+                let read = || self.read(statement(sql, values.clone()));
                 self.observed(name, self.retried(name, read)).await?
             }
         };
         Ok(rows.iter().map(|row| T::from_query_result(row, "")).collect::<Result<_, _>>()?)
     }
 
+    /// Through a pooler a statement is a transaction: else what prepares it and what runs it may go to two connections.
+    async fn read(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        if !self.begin.is_pooled() {
+            return self.pool.query_all_raw(statement).await;
+        }
+        // On the heap, as all of SeaORM's are: it is part of what every request is made of.
+        Box::pin(async {
+            let tx = Open::begin(&self.pool, &self.begin).await?;
+            let rows = tx.all(statement).await?;
+            tx.commit().await?;
+            Ok(rows)
+        })
+        .await
+    }
+
     /// A read whose connection turns out to be lost is made again on another: after a restart of PostgreSQL every idle one
     /// is. Each attempt takes one of them out of the pool.
-    async fn retried<T, F>(&self, name: &'static str, read: impl Fn() -> F) -> Result<T, sea_orm::DbErr>
+    async fn retried<T, F>(&self, name: &'static str, read: impl Fn() -> F) -> Result<T, DbErr>
     where
-        F: Future<Output = Result<T, sea_orm::DbErr>>,
+        F: Future<Output = Result<T, DbErr>>,
     {
         for _ in 0..=self.max {
             match read().await {
@@ -209,7 +237,11 @@ impl Db {
         &self, name: &'static str, sql: &str, values: Vec<Value>,
     ) -> Result<Option<T>> {
         let row = match SNAPSHOT.try_with(Arc::clone) {
-            Ok(snapshot) => self.observed(name, snapshot.tx.query_one_raw(statement(sql, values))).await?,
+            Ok(snapshot) => self.observed(name, snapshot.tx.one(statement(sql, values))).await?,
+            Err(_) if self.begin.is_pooled() => {
+                let read = || self.read(statement(sql, values.clone()));
+                self.observed(name, self.retried(name, read)).await?.into_iter().next()
+            }
             Err(_) => {
                 let read = || self.pool.query_one_raw(statement(sql, values.clone()));
                 self.observed(name, self.retried(name, read)).await?
@@ -238,7 +270,7 @@ impl Db {
         T: Send,
         F: for<'t> FnOnce(&'t Tx) -> BoxFuture<'t, Result<T>> + Send,
     {
-        let begun = self.observed("db.begin", self.pool.begin()).await?;
+        let begun = self.observed("db.begin", Open::begin(&self.pool, &self.begin)).await?;
         let tx = Tx { tx: begun, statements: self.statements.clone() };
         let outcome = work(&tx).instrument(tracing::info_span!("transaction", name)).await;
         match outcome {
@@ -310,71 +342,8 @@ impl Db {
         self.observed(name, work).await
     }
 
-    async fn observed<T>(
-        &self, name: &'static str, work: impl Future<Output = Result<T, sea_orm::DbErr>>,
-    ) -> Result<T> {
+    async fn observed<T>(&self, name: &'static str, work: impl Future<Output = Result<T, DbErr>>) -> Result<T> {
         observed(&self.statements, name, work).await
-    }
-}
-
-/// Whether the connection ended under a statement, or was found ended: Io, or classes 57P0 (terminated) and 08.
-fn is_lost(cause: &sea_orm::DbErr) -> bool {
-    use sea_orm::{DbErr, RuntimeErr, SqlxError};
-    let (DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause))) = cause else {
-        return false;
-    };
-    match cause.as_ref() {
-        SqlxError::Io(_) | SqlxError::Protocol(_) | SqlxError::WorkerCrashed => true,
-        SqlxError::Database(e) => e.code().is_some_and(|c| c.starts_with("57P0") || c.starts_with("08")),
-        _ => false,
-    }
-}
-
-fn sqlx_error(cause: sea_orm::SqlxError) -> sea_orm::DbErr {
-    sea_orm::DbErr::Exec(sea_orm::RuntimeErr::SqlxError(Arc::new(cause)))
-}
-
-/// An open transaction.
-pub struct Tx {
-    tx: DatabaseTransaction,
-    statements: Arc<AtomicU64>,
-}
-
-impl Tx {
-    /// Runs a statement; answers the number of rows it touched.
-    ///
-    /// # Errors
-    /// As [`Db::all`].
-    pub async fn execute(&self, name: &'static str, sql: &str, values: Vec<Value>) -> Result<u64> {
-        let done = observed(&self.statements, name, self.tx.execute_raw(statement(sql, values))).await?;
-        Ok(done.rows_affected())
-    }
-
-    /// All rows of a statement.
-    ///
-    /// # Errors
-    /// As [`Db::all`].
-    pub async fn all<T: FromQueryResult>(&self, name: &'static str, sql: &str, values: Vec<Value>) -> Result<Vec<T>> {
-        let rows = observed(&self.statements, name, self.tx.query_all_raw(statement(sql, values))).await?;
-        Ok(rows.iter().map(|row| T::from_query_result(row, "")).collect::<Result<_, _>>()?)
-    }
-
-    async fn commit_facts(&self) -> Result<Commit> {
-        const SQL: &str = concat!(
-            "select pg_current_xact_id()::text as xid, \
-             (select coalesce(array_agg(distinct t), '{}') from public.change_log, unnest(tags) t \
-              where xid = pg_current_xact_id()) as tags, \
-             (select ",
-            epoch_token!(),
-            " from public.cache_epoch) as epoch"
-        );
-        let row: Option<QueryResult> =
-            observed(&self.statements, "db.commit_facts", self.tx.query_one_raw(statement(SQL, vec![]))).await?;
-        let row = row.ok_or_else(|| Error::internal("a row of constants is never absent"))?;
-        let xid: String = row.try_get("", "xid")?;
-        let epoch: Option<String> = row.try_get("", "epoch")?;
-        let xid = xid.parse().map_err(Error::internal)?;
-        Ok(Commit { xid, tags: row.try_get("", "tags")?, epoch: epoch.unwrap_or_default() })
     }
 }
 
@@ -383,7 +352,7 @@ fn statement(sql: &str, values: Vec<Value>) -> Statement {
 }
 
 async fn observed<T>(
-    statements: &AtomicU64, name: &'static str, work: impl Future<Output = Result<T, sea_orm::DbErr>>,
+    statements: &AtomicU64, name: &'static str, work: impl Future<Output = Result<T, DbErr>>,
 ) -> Result<T> {
     statements.fetch_add(1, Ordering::Relaxed);
     let begun = Instant::now();
@@ -391,7 +360,7 @@ async fn observed<T>(
     let outcome = work.instrument(span).await;
     metrics::histogram!("overlay_sql_seconds", "statement" => name).record(begun.elapsed());
     outcome.map_err(|cause| {
-        let error = Error::from(cause);
+        let error = crate::error::Error::from(cause);
         metrics::counter!("overlay_sql_errors_total", "statement" => name, "code" => error.code()).increment(1);
         tracing::warn!(statement = name, ?error, "statement failed");
         error

@@ -57,6 +57,9 @@ impl Error {
     /// Code of an error by which PostgreSQL refused data.
     pub const REFUSED: &str = "refused-by-database";
 
+    /// What is wrong where a pooler is taken for PostgreSQL itself.
+    pub const SHARED_OUT: &str = "a pooler answers in the place of PostgreSQL: name the pooler in PG_POOLER_URL, and PostgreSQL itself in PG_URL";
+
     /// An error of `kind` with a stable kebab-case `code` and a message for the caller.
     pub fn new(kind: Kind, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self { kind, code, message: message.into(), hint: None, details: Vec::new(), inside: None }
@@ -178,6 +181,8 @@ impl From<sea_orm::DbErr> for Error {
                     Some(code) if ["22", "23", "54", "P0001"].iter().any(|class| code.starts_with(class)) => {
                         return Self::new(Kind::Invalid, Self::REFUSED, "the database refuses the data").because(cause);
                     }
+                    // A statement's name is taken, or unknown, on a connection that somebody else had in between.
+                    Some("42P05" | "26000") => return Self::unavailable(Self::SHARED_OUT).because(cause),
                     // Class 57P: shutting down, starting up. Class 53: out of resources. Class 08: connection.
                     Some(code) => code.starts_with("57P") || code.starts_with("53") || code.starts_with("08"),
                     None => false,

@@ -12,11 +12,11 @@ use tokio::sync::{Notify, watch};
 
 use super::changes::Changes;
 use super::clock::{Clock, Epoch, History};
-use super::poll::Polled;
+use super::poll::{self, Polled};
 use super::token::{Consistency, Token};
 use super::wake::{self, Wake};
-use crate::db::{self, Commit, epoch_token};
-use crate::error::{Error, Result};
+use crate::db::{self, Commit, Db, epoch_token};
+use crate::error::{Error, Kind, Result};
 
 /// Longest time a poll may take before it counts as failed.
 const POLL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -105,6 +105,27 @@ impl Feed {
             told.upgrade().map(|feed| feed.demand.notify_one()).is_some()
         });
         Ok(feed)
+    }
+
+    /// Whether `db`, which goes another way, leads to the server and database that this feed reads: what came from elsewhere
+    /// would be judged by this clock.
+    ///
+    /// # Errors
+    /// `unavailable` when it does not, or when nobody answers.
+    pub async fn leads_here(&self, db: &Db) -> Result<()> {
+        for _ in 0..3 {
+            match poll::epoch_behind(db).await {
+                Ok(epoch) if epoch == Some(self.clock.newest().epoch) => return Ok(()),
+                Err(error) if error.kind() != Kind::Internal => return Err(error),
+                // Another database may not even have the tables.
+                Ok(_) | Err(_) => {}
+            }
+            // History may have begun anew meanwhile.
+            self.reach(Consistency::Strong).await?;
+        }
+        Err(Error::unavailable(
+            "PG_POOLER_URL leads to another server or database than PG_URL: let it lead to the same",
+        ))
     }
 
     /// The clock this feed moves.

@@ -3,7 +3,7 @@
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, FromQueryResult, Statement};
 
 use super::clock::{Epoch, History};
-use crate::db::epoch_token;
+use crate::db::{Db, epoch_token};
 use crate::error::{Error, Result};
 
 /// Most rows one poll reads. A gap longer than this raises the floor instead, so that a start is quick.
@@ -45,6 +45,25 @@ struct PollRow {
     pruned_below: Option<String>,
     xid: Option<String>,
     tags: Option<Vec<String>>,
+}
+
+/// The epoch of the server that `db` leads to, if one has begun there.
+pub(super) async fn epoch_behind(db: &Db) -> Result<Option<Epoch>> {
+    #[derive(FromQueryResult)]
+    struct Named {
+        system: String,
+        database: String,
+        token: Option<String>,
+    }
+    const SQL: &str = concat!(
+        "select (select system_identifier::text from pg_control_system()) as system, \
+         (select oid::text from pg_database where datname = current_database()) as database, \
+         (select ",
+        epoch_token!(),
+        " from public.cache_epoch) as token"
+    );
+    let named: Option<Named> = db.one("feed.epoch", SQL, vec![]).await?;
+    Ok(named.and_then(|named| Some(Epoch::new(&named.system, &named.database, &named.token?))))
 }
 
 /// What one statement saw.

@@ -190,8 +190,9 @@ impl<'a> Reader<'a> {
         None
     }
 
-    /// The URL that `PG_HOST` and its companions make; `None` without `PG_HOST`.
-    pub(super) fn pg_url_of_parts(&mut self) -> Option<String> {
+    /// The URL that `PG_HOST` and its companions make; `None` without `PG_HOST`. Where there is an authority to check
+    /// certificates by, it says nothing of TLS unless `PG_SSL` does.
+    pub(super) fn pg_url_of_parts(&mut self, has_authority: bool) -> Option<String> {
         let port: u16 = self.number("PG_PORT", 1, 65_535);
         let modes = ["disable", "prefer", "require", "verify-ca", "verify-full"];
         // The old server knew only yes and no.
@@ -203,7 +204,9 @@ impl<'a> Reader<'a> {
         let host = self.text("PG_HOST")?;
         let (user, database) = (encode(&self.value("PG_USER")), encode(&self.value("PG_DATABASE")));
         let password = self.text("PG_PASSWORD").map(|p| format!(":{}", encode(&p))).unwrap_or_default();
-        Some(format!("postgres://{user}{password}@{host}:{port}/{database}?sslmode={ssl}"))
+        let query =
+            if has_authority && self.text("PG_SSL").is_none() { String::new() } else { format!("?sslmode={ssl}") };
+        Some(format!("postgres://{user}{password}@{host}:{port}/{database}{query}"))
     }
 }
 

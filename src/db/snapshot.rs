@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, FromQueryResult};
+use sea_orm::FromQueryResult;
 
 use super::statement;
+use super::transaction::Open;
 use crate::error::Result;
 
 tokio::task_local! {
@@ -15,7 +16,7 @@ tokio::task_local! {
 /// One snapshot of a database, taken by its first statement: all that is read in it belongs to one moment.
 pub struct Snapshot {
     // Dropped, it is rolled back on the way to the pool, which costs the reader no round trip.
-    pub(super) tx: DatabaseTransaction,
+    pub(super) tx: Open,
 }
 
 impl Snapshot {
@@ -24,7 +25,7 @@ impl Snapshot {
     /// # Errors
     /// As [`super::Db::all`].
     pub async fn one<T: FromQueryResult>(&self, sql: &str) -> Result<Option<T>> {
-        let row = self.tx.query_one_raw(statement(sql, vec![])).await?;
+        let row = self.tx.one(statement(sql, vec![])).await?;
         Ok(row.map(|row| T::from_query_result(&row, "")).transpose()?)
     }
 

@@ -21,6 +21,10 @@ pub(crate) async fn examine(config: &Config, stores: &Stores, say: fn(&str) -> R
     for finding in doctor::postgresql(&db, &boot::missing(&db).await?, stores.database.pool_max).await? {
         bad += tell(&finding, say)?;
     }
+    if stores.database.pooler.is_some() {
+        let config = overlay::db::Config { pool_min: 0, ..stores.database.clone() };
+        bad += tell(&doctor::pooler(&db, &config).await?, say)?;
+    }
     db.close().await;
     match bad {
         0 => Ok(()),

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::harness::{private_redis, with_database};
 
 /// The binary with a clean environment, in a folder of its own, so that no `.env` of a checkout is read.
-fn overlay(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
+pub(crate) fn overlay(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
     let folder = std::env::temp_dir().join(format!("overlay-it-{}", uuid::Uuid::new_v4().simple()));
     std::fs::create_dir_all(&folder).expect("folder");
     let mut command = Command::new(env!("CARGO_BIN_EXE_overlay"));
@@ -19,7 +19,7 @@ fn overlay(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
     command
 }
 
-fn ended(mut command: Command) -> (Output, String) {
+pub(crate) fn ended(mut command: Command) -> (Output, String) {
     let output = command.stdin(Stdio::null()).output().expect("runs");
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     (output, told)

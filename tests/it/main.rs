@@ -18,5 +18,6 @@ mod races;
 mod rest;
 mod schema;
 mod telemetry;
+mod topology;
 mod transfer;
 mod trust;

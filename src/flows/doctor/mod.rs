@@ -80,6 +80,12 @@ pub async fn postgresql(db: &Db, missing: &[String], pool_max: u32) -> Result<Ve
             "PG_URL must name the primary; standbys belong in PG_READ_URLS",
         ),
         found(
+            !server.is_own,
+            State::Bad,
+            if server.is_own { "PG_URL leads to PostgreSQL itself" } else { "PG_URL leads to a pooler" },
+            "time-outs, and in transaction mode wake-ups and locks, are lost there: name the pooler in PG_POOLER_URL, and PostgreSQL itself in PG_URL",
+        ),
+        found(
             server.encoding != "UTF8",
             State::Bad,
             format!("the database is in {}", server.encoding),
@@ -174,6 +180,37 @@ async fn schema(db: &Db) -> Result<Vec<Finding>> {
             "each holds the feed's horizon: see pg_prepared_xacts, and commit or roll back",
         ),
     ])
+}
+
+/// Examines the way through the pooler of `config` to the server that `db` leads to.
+///
+/// # Errors
+/// What that server answers.
+pub async fn pooler(db: &Db, config: &db::Config) -> Result<Finding> {
+    let wanted = store::name(db).await?;
+    let asked = async {
+        let pooled = Db::connect(config).await?;
+        let begun = Instant::now();
+        let found = store::name(&pooled).await;
+        let took = begun.elapsed();
+        pooled.close().await;
+        found.map(|found| (found, took))
+    };
+    Ok(match asked.await {
+        Ok((found, took)) if found == wanted => {
+            good(format!("the pooler leads to the same server, in {:.1} ms", took.as_secs_f64() * 1e3))
+        }
+        Ok(_) => wrong(
+            State::Bad,
+            "the pooler leads to another server or database than PG_URL",
+            "no server starts like that: let PG_POOLER_URL and PG_URL lead to the same one",
+        ),
+        Err(error) => wrong(
+            State::Bad,
+            format!("the pooler does not lead to a server: {}", error.message()),
+            "requests go through it: look at PG_POOLER_URL, the pooler's log, and where it leads",
+        ),
+    })
 }
 
 /// Examines the replica that is the `number`th in `PG_READ_URLS`.

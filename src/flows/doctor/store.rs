@@ -13,6 +13,8 @@ pub(super) struct Server {
     pub(super) text: String,
     pub(super) is_standby: bool,
     pub(super) is_durable: bool,
+    /// Whether the session has the parameters that it asked for.
+    pub(super) is_own: bool,
     pub(super) max_connections: i32,
     pub(super) encoding: String,
     pub(super) now: DateTime<Utc>,
@@ -21,6 +23,7 @@ pub(super) struct Server {
 pub(super) async fn server(db: &Db) -> Result<Server> {
     const SQL: &str = "select current_setting('server_version_num')::int as version, current_setting('server_version') as text, \
         pg_is_in_recovery() as is_standby, current_setting('fsync')::bool and current_setting('full_page_writes')::bool as is_durable, \
+        current_setting('plan_cache_mode') = 'force_generic_plan' as is_own, \
         current_setting('max_connections')::int as max_connections, pg_encoding_to_char(encoding)::text as encoding, \
         clock_timestamp() as now from pg_database where datname = current_database()";
     db.one("doctor.server", SQL, vec![]).await?.ok_or_else(|| Error::internal("there is a current database"))
@@ -61,4 +64,16 @@ pub(super) async fn invalid_indexes(db: &Db) -> Result<Option<String>> {
         "select string_agg(indexrelid::regclass::text, ', ' order by 1) as names from pg_index where not indisvalid";
     let found: Option<Names> = db.one("doctor.indexes", SQL, vec![]).await?;
     Ok(found.and_then(|found| found.names))
+}
+
+/// What no other running server and no other database is called.
+pub(super) async fn name(db: &Db) -> Result<String> {
+    #[derive(FromQueryResult)]
+    struct Named {
+        name: String,
+    }
+    const SQL: &str = "select concat_ws(' ', (select system_identifier from pg_control_system()), pg_is_in_recovery(), \
+        pg_postmaster_start_time(), oid) as name from pg_database where datname = current_database()";
+    let named: Option<Named> = db.one("doctor.name", SQL, vec![]).await?;
+    named.map(|named| named.name).ok_or_else(|| Error::internal("there is a current database"))
 }

@@ -6,6 +6,7 @@ pub(crate) mod keys;
 pub(crate) mod makers;
 pub(crate) mod node;
 pub(crate) mod process;
+pub(crate) mod program;
 mod proxy;
 pub(crate) mod socket;
 mod stores;

@@ -47,7 +47,7 @@ const KEPT: [(&[&str], &[&str], &str); 7] = [
         "async_graphql lives in transport/graphql",
     ),
     (
-        &["sea_orm", "sqlx"],
+        &["sea_orm", "sea_query_sqlx", "sqlx"],
         &["*/store.rs", "db.rs", "db/", "coherence/feed.rs", "coherence/poll.rs", "coherence/wake.rs", "error.rs"],
         "sea_orm lives in store.rs files, db.rs, coherence/{feed,poll,wake}.rs and error.rs",
     ),

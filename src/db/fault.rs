@@ -1,0 +1,51 @@
+//! What goes wrong on the way to PostgreSQL.
+
+use std::sync::Arc;
+
+use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, SqlxError};
+
+use crate::error::Error;
+
+/// Whether the connection ended under a statement, or was found ended: Io, or classes 57P0 (terminated) and 08.
+pub(super) fn is_lost(cause: &DbErr) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause))) = cause else {
+        return false;
+    };
+    match cause.as_ref() {
+        SqlxError::Io(_) | SqlxError::Protocol(_) | SqlxError::WorkerCrashed => true,
+        SqlxError::Database(e) => e.code().is_some_and(|c| c.starts_with("57P0") || c.starts_with("08")),
+        _ => false,
+    }
+}
+
+pub(super) fn sqlx_error(cause: SqlxError) -> DbErr {
+    match cause {
+        SqlxError::PoolTimedOut => DbErr::ConnectionAcquire(ConnAcquireErr::Timeout),
+        SqlxError::PoolClosed => DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed),
+        cause => DbErr::Exec(RuntimeErr::SqlxError(Arc::new(cause))),
+    }
+}
+
+/// What the causes that an operator can mend say of themselves, and how.
+const MENDED: [(&str, &str); 5] = [
+    ("unsupported startup parameter", Error::SHARED_OUT),
+    ("server does not support TLS", "PostgreSQL does not encrypt, and sslmode asks for it: set `ssl = on` there"),
+    (
+        "UnknownIssuer",
+        "PostgreSQL's certificate is signed by no authority that is known here: name the authority's file in PG_TLS_CA",
+    ),
+    (
+        "not valid for name",
+        "PostgreSQL's certificate is for another name than the URL has: use a name that is in the certificate",
+    ),
+    ("invalid peer certificate", "PostgreSQL's certificate is not accepted"),
+];
+
+/// Why there is no connection, with what to do about it where that is known.
+pub(super) fn explained(cause: DbErr) -> Error {
+    let told = cause.to_string();
+    match MENDED.iter().find(|(sign, _)| told.contains(sign)) {
+        Some((_, message)) => Error::unavailable(*message).because(cause),
+        None => cause.into(),
+    }
+}
