@@ -128,3 +128,36 @@ fn secrets_may_be_in_files() {
     assert_eq!(read(&[("OVERLAY_PORT_FILE", &url)]).unwrap_or_else(|f| panic!("{f:?}")).http.listen.port(), 8788);
     std::fs::remove_dir_all(folder).expect("removed");
 }
+
+#[test]
+fn an_authority_of_our_own_checks_the_certificate_and_is_not_set_in_vain() {
+    let ca = std::env::temp_dir().join(format!("overlay-ca-{}.pem", uuid::Uuid::new_v4().simple()));
+    std::fs::write(&ca, "-----BEGIN CERTIFICATE-----").expect("a file");
+    let ca = ca.to_str().expect("text");
+    let url_of = |pairs: &[(&str, &str)]| {
+        let config = read(&[pairs, &[("PG_TLS_CA", ca)]].concat()).unwrap_or_else(|f| panic!("{f:?}"));
+        config.database.expect("given").url
+    };
+    let encoded: String = url::form_urlencoded::byte_serialize(ca.as_bytes()).collect();
+    for (given, mode) in [
+        (("PG_URL", "postgres://u@h/d"), "verify-full"),
+        (("PG_HOST", "h"), "verify-full"),
+        (("PG_URL", "postgres://u@h/d?sslmode=verify-ca"), "verify-ca"),
+    ] {
+        let url = url_of(&[given]);
+        assert!(url.contains(&format!("sslmode={mode}")) && url.contains(&format!("sslrootcert={encoded}")), "{url}");
+    }
+    let own = "postgres://u@h/d?sslrootcert=/own.pem";
+    assert_eq!(url_of(&[("PG_URL", own)]), format!("{own}&sslmode=verify-full"));
+    for (given, name) in [
+        (vec![("PG_URL", "postgres://u@h/d?sslmode=require")], "PG_URL"),
+        (vec![("PG_HOST", "h"), ("PG_SSL", "prefer")], "PG_URL"),
+        (vec![("PG_URL", "postgres://u@h/d"), ("PG_POOLER_URL", "postgres://u@p/d?sslmode=disable")], "PG_POOLER_URL"),
+        (vec![("PG_URL", "postgres://u@h/d"), ("PG_TLS_CERT", ca)], "PG_TLS_KEY"),
+        (vec![("PG_POOLER_URL", "postgres://u@p/d")], "PG_POOLER_URL"),
+    ] {
+        let faults = read(&[&given[..], &[("PG_TLS_CA", ca)]].concat()).err().expect("faults");
+        assert_eq!(faults.iter().map(|fault| fault.name).collect::<Vec<_>>(), [name], "{given:?}");
+    }
+    std::fs::remove_file(ca).expect("removed");
+}

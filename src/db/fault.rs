@@ -27,7 +27,7 @@ pub(super) fn sqlx_error(cause: SqlxError) -> DbErr {
 }
 
 /// What the causes that an operator can mend say of themselves, and how.
-const MENDED: [(&str, &str); 5] = [
+const MENDED: [(&str, &str); 6] = [
     ("unsupported startup parameter", Error::SHARED_OUT),
     ("server does not support TLS", "PostgreSQL does not encrypt, and sslmode asks for it: set `ssl = on` there"),
     (
@@ -38,7 +38,14 @@ const MENDED: [(&str, &str); 5] = [
         "not valid for name",
         "PostgreSQL's certificate is for another name than the URL has: use a name that is in the certificate",
     ),
-    ("invalid peer certificate", "PostgreSQL's certificate is not accepted"),
+    (
+        "valid client certificate",
+        "PostgreSQL wants to see a certificate of ours: name it in PG_TLS_CERT and its key in PG_TLS_KEY",
+    ),
+    (
+        "invalid peer certificate",
+        "PostgreSQL's certificate does not prove who it is: is its authority's file in PG_TLS_CA, and is it in time?",
+    ),
 ];
 
 /// Why there is no connection, with what to do about it where that is known.

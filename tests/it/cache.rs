@@ -1,11 +1,11 @@
 //! The cache costs what it should, and never breaks a read.
 
 mod answers;
-mod cluster;
+pub(crate) mod cluster;
 mod cost;
 mod hygiene;
 mod lock;
 mod redis;
-mod secure;
+pub(crate) mod secure;
 mod sentinel;
 mod warm;

@@ -4,6 +4,7 @@
 //! `OVERLAY_RACES` sets how many reads are raced, `NEMESIS_SECONDS` how long the stores are broken; `make soak` sets both
 //! high and takes the optimised binary. A failure prints the seed; `OVERLAY_SEED` repeats it.
 
+mod failover;
 mod herd;
 mod nemesis;
 mod reader;

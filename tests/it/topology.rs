@@ -1,3 +1,4 @@
 //! What an operator may put between a server and its stores, or do to them, and what still holds then.
 
 mod pgbouncer;
+mod tls;

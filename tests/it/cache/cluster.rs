@@ -10,7 +10,7 @@ use crate::harness::node::{Node, free_port, until, words};
 use crate::harness::{Setup, TestApp, connected, with_database};
 
 /// A cluster of three masters without replicas, started with `more` arguments, that knows the documented user.
-async fn cluster(more: impl Fn() -> Vec<String>) -> Option<Vec<Node>> {
+pub(crate) async fn cluster(more: impl Fn() -> Vec<String>) -> Option<Vec<Node>> {
     let mut nodes = Vec::new();
     for _ in 0..3 {
         let node = Node::start(|_, port| {
@@ -36,12 +36,12 @@ async fn cluster(more: impl Fn() -> Vec<String>) -> Option<Vec<Node>> {
     Some(nodes)
 }
 
-fn user() -> String {
+pub(crate) fn user() -> String {
     format!("{} +cluster|slots", documented("s3cret"))
 }
 
 /// Waits until every node knows of every slot.
-async fn whole(nodes: &[Node]) {
+pub(crate) async fn whole(nodes: &[Node]) {
     for node in nodes {
         until("the cluster is whole", async || {
             let info: String = node.ask("CLUSTER INFO").await;
@@ -51,7 +51,7 @@ async fn whole(nodes: &[Node]) {
     }
 }
 
-async fn sizes(nodes: &[Node]) -> Vec<u64> {
+pub(crate) async fn sizes(nodes: &[Node]) -> Vec<u64> {
     join_all(nodes.iter().map(|node| node.ask::<u64>("DBSIZE"))).await
 }
 

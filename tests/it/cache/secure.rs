@@ -16,14 +16,14 @@ use crate::harness::node::{Node, until, words};
 use crate::harness::{Setup, TestApp, connected, with_database};
 
 /// An authority and a certificate for 127.0.0.1 that it signed.
-pub(super) struct Authority {
-    ca: String,
-    certificate: String,
-    key: String,
+pub(crate) struct Authority {
+    pub(crate) ca: String,
+    pub(crate) certificate: String,
+    pub(crate) key: String,
 }
 
 impl Authority {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (root, leaf) = (KeyPair::generate().expect("a key"), KeyPair::generate().expect("a key"));
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -36,7 +36,7 @@ impl Authority {
     }
 
     /// Its certificate, the server's, and that one's key.
-    pub(super) fn write(&self, folder: &Path) -> [String; 3] {
+    pub(crate) fn write(&self, folder: &Path) -> [String; 3] {
         [("ca", &self.ca), ("certificate", &self.certificate), ("key", &self.key)].map(|(name, pem)| {
             let path = folder.join(name).with_extension("pem");
             std::fs::write(&path, pem).expect("a file");

@@ -26,10 +26,24 @@ pub(crate) enum Target {
     Tcp(String),
 }
 
+impl Target {
+    /// The PostgreSQL of `url`.
+    fn postgres(url: &str) -> Self {
+        let parsed = url::Url::parse(url).expect("a URL");
+        let folder = parsed.query_pairs().find(|(name, _)| name == "host").map(|(_, value)| value.into_owned());
+        let port = parsed.port().unwrap_or(5432);
+        match folder {
+            Some(folder) => Self::Unix(PathBuf::from(folder).join(format!(".s.PGSQL.{port}"))),
+            None => Self::Tcp(format!("{}:{port}", parsed.host_str().expect("a host"))),
+        }
+    }
+}
+
 /// A running proxy; dropping it ends it.
 pub(crate) struct Proxy {
     pub(crate) port: u16,
     mode: Arc<watch::Sender<Mode>>,
+    target: Arc<watch::Sender<Target>>,
     accepting: JoinHandle<()>,
 }
 
@@ -38,28 +52,22 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let mode = Arc::new(watch::Sender::new(Mode::Open));
-        let modes = mode.clone();
+        let target = Arc::new(watch::Sender::new(target));
+        let (modes, targets) = (mode.clone(), target.clone());
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 if *modes.borrow() != Mode::Cut {
-                    tokio::spawn(connect(client, target.clone(), modes.subscribe()));
+                    tokio::spawn(connect(client, targets.borrow().clone(), modes.subscribe()));
                 }
             }
         });
-        Self { port, mode, accepting }
+        Self { port, mode, target, accepting }
     }
 
     /// Puts it before the PostgreSQL of `url`; answers the URL through it.
     pub(crate) async fn before_postgres(url: &str) -> (Self, String) {
-        let parsed = url::Url::parse(url).expect("a URL");
-        let folder = parsed.query_pairs().find(|(name, _)| name == "host").map(|(_, value)| value.into_owned());
-        let port = parsed.port().unwrap_or(5432);
-        let target = match folder {
-            Some(folder) => Target::Unix(PathBuf::from(folder).join(format!(".s.PGSQL.{port}"))),
-            None => Target::Tcp(format!("{}:{port}", parsed.host_str().expect("a host"))),
-        };
-        let proxy = Self::to(target).await;
-        let mut through = parsed.clone();
+        let proxy = Self::to(Target::postgres(url)).await;
+        let mut through = url::Url::parse(url).expect("a URL");
         through.set_query(Some("sslmode=disable"));
         through.set_host(Some("127.0.0.1")).expect("a host");
         through.set_port(Some(proxy.port)).expect("a port");
@@ -75,6 +83,11 @@ impl Proxy {
         };
         let through = format!("redis://127.0.0.1:{}", proxy.port);
         (proxy, through)
+    }
+
+    /// Leads new connections to the PostgreSQL of `url` from now on, as an address does that another machine takes over.
+    pub(crate) fn turn_to_postgres(&self, url: &str) {
+        self.target.send_replace(Target::postgres(url));
     }
 
     pub(crate) fn set(&self, mode: Mode) {

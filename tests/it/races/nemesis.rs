@@ -29,7 +29,7 @@ impl Outages {
         number % 2 == 1
     }
 
-    fn turn(&self) {
+    pub(super) fn turn(&self) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
 }
