@@ -50,6 +50,8 @@ pub struct Http {
     pub ingest: Ingest,
     /// Longest time for a request.
     pub timeout: Duration,
+    /// Time from which on a request says in the log why it took so long; `None` for never.
+    pub slow: Option<Duration>,
     /// How long a connection may lie still between requests.
     pub idle: Duration,
     /// Whether everybody may write, as the developer.
@@ -257,6 +259,7 @@ fn http(r: &mut Reader<'_>) -> Http {
         body_limit: r.size("BODY_SIZE_LIMIT", 64 << 20),
         ingest: ingest(r),
         timeout: r.ms("REQUEST_TIMEOUT_MS", 100, 600_000),
+        slow: Some(r.ms("SLOW_REQUEST_MS", 0, 600_000)).filter(|slow| !slow.is_zero()),
         idle: r.ms("IDLE_TIMEOUT_MS", 100, 3_600_000),
         dev_identity,
         cors_origins: origins,

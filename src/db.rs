@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, FromQueryResult, QueryResult,
-    Statement, Value,
+    ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, FromQueryResult, QueryResult, Statement, Value,
 };
 use tracing::Instrument;
 
@@ -17,10 +16,14 @@ use crate::error::Result;
 
 mod exists;
 mod fault;
+mod pool;
 mod snapshot;
+pub mod tally;
 mod transaction;
 
 use fault::{explained, is_lost, sqlx_error};
+use pool::{options, sized};
+pub use pool::{Config, PoolStats, close, connect};
 use snapshot::SNAPSHOT;
 pub use snapshot::{Snapshot, is_in_snapshot};
 use transaction::{Begin, Open};
@@ -34,96 +37,6 @@ macro_rules! epoch_token {
     };
 }
 pub(crate) use epoch_token;
-
-/// How to reach PostgreSQL.
-#[derive(Clone)]
-pub struct Config {
-    /// `postgres://…`; holds the password, so it is never logged.
-    pub url: String,
-    /// A pooler in front of that server, which requests go through; it may give each transaction another connection. All that
-    /// needs a session of its own (the feed, wake-ups, locks, migrations) goes to the server itself.
-    pub pooler: Option<String>,
-    /// Connections kept open.
-    pub pool_min: u32,
-    /// Connections at most.
-    pub pool_max: u32,
-    /// Longest time PostgreSQL may spend on one statement.
-    pub statement_timeout: Duration,
-    /// Longest wait for a free connection.
-    pub acquire_timeout: Duration,
-}
-
-impl Config {
-    /// A configuration with the default sizes.
-    pub fn new(url: impl Into<String>) -> Self {
-        Self {
-            url: url.into(),
-            pooler: None,
-            pool_min: 2,
-            pool_max: 20,
-            statement_timeout: Duration::from_secs(5),
-            acquire_timeout: Duration::from_secs(2),
-        }
-    }
-}
-
-/// Opens `max` connections at most, with the house's session settings.
-///
-/// # Errors
-/// `unavailable` when PostgreSQL cannot be reached or refuses the login.
-pub async fn connect(config: &Config, name: &str, min: u32, max: u32) -> Result<DatabaseConnection> {
-    Database::connect(options(config, name, min, max)).await.map_err(explained)
-}
-
-/// How long [`close`] waits for connections that are in use.
-const CLOSE: Duration = Duration::from_secs(10);
-
-/// Closes a pool. A connection that does not come back (its network may be gone) must not keep the process from ending.
-pub async fn close(pool: &DatabaseConnection) {
-    if tokio::time::timeout(CLOSE, pool.get_postgres_connection_pool().close()).await.is_err() {
-        tracing::warn!("some database connections did not close");
-    }
-}
-
-fn options(config: &Config, name: &str, min: u32, max: u32) -> ConnectOptions {
-    let timeout_ms = config.statement_timeout.as_millis().to_string();
-    let mut options = sized(&config.url, config, name, min, max);
-    options.map_sqlx_postgres_opts(move |options| {
-        // One time zone, so that the text form of a timestamp means the same everywhere; no JIT: our
-        // statements are short, compiling them takes longer than running them.
-        let settings = [("statement_timeout", timeout_ms.as_str()), ("TimeZone", "UTC"), ("jit", "off")];
-        // A statement by identifiers is planned once: PostgreSQL takes a list for ten unless it looks at it, so it
-        // would look, and plan, every time, which takes longer than the statement itself.
-        options.options(settings).options([("plan_cache_mode", "force_generic_plan")])
-    });
-    options
-}
-
-fn sized(url: &str, config: &Config, name: &str, min: u32, max: u32) -> ConnectOptions {
-    let mut options = ConnectOptions::new(url);
-    options
-        .min_connections(min)
-        .max_connections(max)
-        .acquire_timeout(config.acquire_timeout)
-        .connect_timeout(config.acquire_timeout)
-        // A ping before every use costs a round trip; an idle connection is the one that may have died.
-        .test_before_acquire(false)
-        .test_before_acquire_if_idle_for(Duration::from_secs(1))
-        .sqlx_logging(false)
-        .set_application_name(format!("overlay-{name}"));
-    options
-}
-
-/// How the connection pool stands.
-#[derive(Debug, Clone, Copy)]
-pub struct PoolStats {
-    /// Open connections.
-    pub size: u32,
-    /// Open and unused.
-    pub idle: usize,
-    /// The limit.
-    pub max: u32,
-}
 
 /// A database: the primary, or a replica to take snapshots of. Cheap to clone.
 #[derive(Clone)]
@@ -169,7 +82,7 @@ impl Db {
     /// # Errors
     /// As [`Self::all`].
     pub async fn snapshot(&self) -> Result<Snapshot> {
-        Ok(Snapshot { tx: Open::begin(&self.pool, &Begin::snapshot()).await? })
+        Ok(Snapshot { tx: tally::asking(Open::begin(&self.pool, &Begin::snapshot())).await? })
     }
 
     /// The pool itself, for the migrator.
@@ -219,14 +132,14 @@ impl Db {
         F: Future<Output = Result<T, DbErr>>,
     {
         for _ in 0..=self.max {
-            match read().await {
+            match tally::asking(read()).await {
                 Err(cause) if is_lost(&cause) => {
                     metrics::counter!("overlay_sql_retries_total", "statement" => name).increment(1);
                 }
                 outcome => return outcome,
             }
         }
-        read().await
+        tally::asking(read()).await
     }
 
     /// The first row of a statement, if any.
@@ -256,7 +169,7 @@ impl Db {
     /// As [`Self::all`].
     pub async fn ping(&self) -> Result<Duration> {
         let begun = Instant::now();
-        self.observed("db.ping", self.pool.execute_unprepared("select 1")).await?;
+        self.observed("db.ping", tally::asking(self.pool.execute_unprepared("select 1"))).await?;
         Ok(begun.elapsed())
     }
 
@@ -270,7 +183,7 @@ impl Db {
         T: Send,
         F: for<'t> FnOnce(&'t Tx) -> BoxFuture<'t, Result<T>> + Send,
     {
-        let begun = self.observed("db.begin", Open::begin(&self.pool, &self.begin)).await?;
+        let begun = self.observed("db.begin", tally::asking(Open::begin(&self.pool, &self.begin))).await?;
         let tx = Tx { tx: begun, statements: self.statements.clone() };
         let outcome = work(&tx).instrument(tracing::info_span!("transaction", name)).await;
         match outcome {
@@ -358,7 +271,9 @@ async fn observed<T>(
     let begun = Instant::now();
     let span = tracing::info_span!("sql", otel.kind = "client", db.system = "postgresql", db.operation.name = name);
     let outcome = work.instrument(span).await;
-    metrics::histogram!("overlay_sql_seconds", "statement" => name).record(begun.elapsed());
+    let took = begun.elapsed();
+    metrics::histogram!("overlay_sql_seconds", "statement" => name).record(took);
+    tally::note(|tally| tally.add_sql(took));
     outcome.map_err(|cause| {
         let error = crate::error::Error::from(cause);
         metrics::counter!("overlay_sql_errors_total", "statement" => name, "code" => error.code()).increment(1);

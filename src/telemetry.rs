@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use axum::http::HeaderMap;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
-use opentelemetry::trace::TracerProvider as _;
+use opentelemetry::trace::{TraceContextExt, TracerProvider as _};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
@@ -87,6 +87,19 @@ pub fn continue_trace(span: &tracing::Span, headers: &HeaderMap) {
     let _without_export = span.set_parent(parent);
 }
 
+/// The trace that a span belongs to; where none are exported, the one that the request's `traceparent` names.
+pub fn trace_id(span: &tracing::Span, headers: &HeaderMap) -> Option<String> {
+    let exported = span.context().span().span_context().clone();
+    let trace = if exported.is_valid() {
+        exported
+    } else if headers.contains_key("traceparent") {
+        TraceContextPropagator::new().extract(&Headers(headers)).span().span_context().clone()
+    } else {
+        return None;
+    };
+    trace.is_valid().then(|| trace.trace_id().to_string())
+}
+
 struct Headers<'a>(&'a HeaderMap);
 
 impl Extractor for Headers<'_> {
@@ -124,6 +137,8 @@ fn describe() {
     use metrics::{describe_counter, describe_gauge, describe_histogram};
     describe_histogram!("overlay_http_seconds", "Time from a request's arrival to its answer's headers");
     describe_histogram!("overlay_sql_seconds", "Time for one SQL statement, waiting for a connection included");
+    describe_histogram!("overlay_pool_wait_seconds", "Time spent waiting for a PostgreSQL connection, in vain too");
+    describe_counter!("overlay_slow_requests_total", "Requests that took SLOW_REQUEST_MS or longer, by route");
     describe_counter!("overlay_sql_errors_total", "SQL statements that failed");
     describe_histogram!("overlay_redis_seconds", "Time for one call to Redis");
     describe_counter!("overlay_redis_faults_total", "Calls to Redis that failed; each was a miss");

@@ -103,6 +103,10 @@ pub(super) struct Flight {
 }
 
 impl Flight {
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
     pub(super) fn legs(&self) -> &[Leg] {
         &self.legs
     }

@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
+use tracing::{Instrument, Span};
 
+use crate::db::tally::{self, Tally};
 use crate::error::{Error, Result};
 
 /// Statements of one kind that run at a time.
@@ -43,6 +45,9 @@ struct Queue<I, V> {
 
 struct Waiting<I, V> {
     ids: Vec<I>,
+    /// Whom the statement is for, in traces and in what a request costs.
+    span: Span,
+    tally: Option<Arc<Tally>>,
     answer: oneshot::Sender<Result<HashMap<I, V>>>,
 }
 
@@ -73,7 +78,7 @@ where
         let (answer, answered) = oneshot::channel();
         let may_run = {
             let mut queue = self.inner.queue();
-            queue.waiting.push(Waiting { ids, answer });
+            queue.waiting.push(Waiting { ids, span: Span::current(), tally: tally::current(), answer });
             let may_run = queue.running < AT_ONCE;
             queue.running += usize::from(may_run);
             may_run
@@ -82,6 +87,21 @@ where
             tokio::spawn(Inner::run(self.inner.clone()));
         }
         answered.await.unwrap_or_else(|_| Err(Error::internal("a load was lost")))
+    }
+}
+
+/// Where the statement of a batch belongs in traces: to the one who waits, or to the first of them, with links to the others.
+fn span<I, V>(batch: &[Waiting<I, V>]) -> Span {
+    match batch {
+        [] => Span::none(),
+        [only] => only.span.clone(),
+        [first, others @ ..] => {
+            let span = tracing::info_span!(parent: &first.span, "cache.merged", loads = batch.len());
+            for other in others {
+                span.follows_from(&other.span);
+            }
+            span
+        }
     }
 }
 
@@ -118,8 +138,13 @@ where
             ids.retain(|id| seen.insert(id.clone()));
             // A key is loaded by one flight at a time, so hardly ever do two want the same.
             let are_shared = ids.len() < wanted;
-            let mut found = (self.find)(ids).await;
-            for Waiting { ids, answer } in batch {
+            let cost = batch.iter().any(|waiting| waiting.tally.is_some()).then(Arc::<Tally>::default);
+            let find = tally::within(cost.clone(), (self.find)(ids));
+            let mut found = find.instrument(span(&batch)).await;
+            for Waiting { ids, tally, answer, .. } in batch {
+                if let (Some(tally), Some(cost)) = (tally, &cost) {
+                    tally.add(cost);
+                }
                 let own = match &mut found {
                     Err(error) => Err(error.clone()),
                     Ok(found) => {

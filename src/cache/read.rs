@@ -11,7 +11,7 @@ use tracing::Instrument;
 
 use super::counts::{Look, count};
 use super::entry::{Age, Loaded};
-use super::flight::Flights;
+use super::flight::{Flight, Flights};
 use super::key::{Cached, Key};
 use super::ledger::{Ledger, Outcome};
 use super::merge::Merge;
@@ -20,6 +20,7 @@ use super::store::memory::Memory;
 use super::store::redis::Redis;
 use super::ttl::Ttls;
 use crate::coherence::{Clock, Moment, Replicas, Slots, Tag};
+use crate::db::tally;
 use crate::error::{Error, Result};
 
 /// Sizes and times of the cache.
@@ -330,16 +331,23 @@ impl Inner {
         V: Cached,
     {
         let (seats, flight) = self.flights.board(indices.iter().map(|i| keys[*i].text().clone()));
-        let joined = seats.len() - flight.as_ref().map_or(0, |f| f.legs().len());
+        let own = flight.as_ref().map(Flight::number);
+        let joined = seats.iter().filter(|seat| Some(seat.number) != own).count();
         if joined > 0 {
             metrics::counter!("overlay_flights_joined_total", "kind" => V::KIND.label()).increment(joined as u64);
+            tally::note(|tally| tally.add_joined(joined));
         }
         if let Some(flight) = flight {
             let ids = flight.legs().iter().map(|leg| ids[indices[leg.index]].clone()).collect();
             let (inner, load) = (self.clone(), load.clone());
             let lock = flight.only_leg().and_then(|leg| keys[indices[leg.index]].lock().cloned());
             let span = tracing::info_span!("cache.load", kind = V::KIND.label(), keys = flight.legs().len());
-            tokio::spawn(async move { inner.fly(flight, ids, load, why, lock).await }.instrument(span));
+            let flown = async move { inner.fly(flight, ids, load, why, lock).await }.instrument(span);
+            match why {
+                Why::Miss => tokio::spawn(tally::carried(flown)),
+                // Nobody waits for it.
+                Why::Refresh => tokio::spawn(flown),
+            };
         }
         seats
     }

@@ -116,6 +116,7 @@ pub const SETTINGS: &[Setting] = &[
         "100 to 3600000",
         "how long a connection may lie still; longer than at a load balancer in front, so that it is the one to close",
     ),
+    setting("SLOW_REQUEST_MS", "1000", "0 to 600000", "a request that takes longer says why in the log; 0 for none"),
     setting("SAFELIST_FILE", "", "a file of JSON", "GraphQL documents that front ends were built with"),
     setting(
         "SAFELIST_MODE",

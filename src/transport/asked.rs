@@ -169,6 +169,11 @@ impl<'a> Asked<'a> {
         self.header(Decides::ForwardedFor)
     }
 
+    /// Whether it belongs to its caller's trace.
+    pub(super) fn is_traced(&self) -> bool {
+        self.header(Decides::Traceparent).is_some()
+    }
+
     /// Its caller's trace, where it has one.
     pub(super) fn trace(&self) -> Option<HeaderMap> {
         self.header(Decides::Traceparent)?;

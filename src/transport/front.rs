@@ -29,6 +29,7 @@ use super::audit::Auditor;
 use super::caller::{self, Reached};
 use super::door::{self, TurnedAway};
 use super::http::{REQUEST_ID, RequestId, Served};
+use super::opened::Opened;
 use super::origin::Origin;
 use super::popular::{self, Popular};
 use crate::cache::{Digest, Kept, Redis, Responses};
@@ -125,6 +126,7 @@ pub(super) struct Missed {
     digest: Digest,
     pub(super) consistency: Consistency,
     reached: Result<()>,
+    opened: Box<Opened>,
 }
 
 impl Front {
@@ -200,14 +202,19 @@ impl Front {
         let known = answers.peek(&digest);
         let reached = self.reach(consistency, known.as_deref()).await;
         if reached.is_err() || !self.inner.served.app.cache.clock().is_trustworthy() {
-            return Err(Some(Missed { digest, consistency, reached }));
+            return Err(Some(Missed { digest, consistency, reached, opened: self.opened(asked, begun) }));
         }
         let moment = self.moment();
-        let found = match answers.remembered(known) {
-            Some(kept) => Some(kept),
-            None => Box::pin(self.shared(&digest)).await,
+        let (kept, opened) = match answers.remembered(known) {
+            Some(kept) => (kept, None),
+            None => {
+                let opened = self.opened(asked, begun);
+                match Box::pin(opened.within(self.shared(&digest))).await {
+                    Some(kept) => (kept, Some(opened)),
+                    None => return Err(Some(Missed { digest, consistency, reached, opened })),
+                }
+            }
         };
-        let Some(kept) = found else { return Err(Some(Missed { digest, consistency, reached })) };
         let (age, left) = kept.age();
         let elapsed = begun.elapsed();
         let origin = Origin::Kept { age, left, elapsed };
@@ -219,8 +226,23 @@ impl Front {
             tokio::spawn(async move { inner.auditor.check(&inner.served, router, request, kept).await });
         }
         self.inner.popular.note(asked, body);
-        self.inner.told(asked, dressed.status, moment, elapsed, head);
+        let is_slow = http.slow.is_some_and(|slow| elapsed >= slow);
+        // One that memory answered has no span unless somebody will look at it.
+        let opened = opened.or_else(|| (is_slow || asked.is_traced()).then(|| self.opened(asked, begun)));
+        if let Some(opened) = &opened {
+            opened.span.record("http.response.status_code", dressed.status.as_u16());
+            opened.told(dressed.status, elapsed, "hit", http.slow);
+        }
+        let id = opened.as_ref().map_or(asked.request_id(), |opened| Some(opened.id.as_bytes()));
+        self.inner.told(asked, &RequestId::of(id), dressed.status, moment, elapsed, head);
         Ok(dressed)
+    }
+
+    /// A request that memory has no answer to.
+    fn opened(&self, asked: &Asked<'_>, begun: Instant) -> Box<Opened> {
+        let id = RequestId::of(asked.request_id()).as_str().to_owned();
+        let named = (super::http::method_label(asked.method()), ROUTES[asked.route].0);
+        Box::new(Opened::new(begun, named, id, &asked.trace().unwrap_or_default(), self.inner.served.http.slow))
     }
 
     /// Waits until reads are as fresh as the request asks, in its headers and, as far as a kept answer tells, in its body.
@@ -254,8 +276,9 @@ impl Front {
         &mut self, mut request: Request, missed: Option<Missed>, conditions: &Conditions<'_>, head: &mut Vec<u8>,
     ) -> Result<Dressed, Response> {
         let moment = self.moment();
-        let digest = missed.map(|Missed { digest, reached, .. }| {
+        let digest = missed.map(|Missed { digest, reached, opened, .. }| {
             request.extensions_mut().insert(Reached(reached));
+            request.extensions_mut().insert(*opened);
             digest
         });
         let room = match self.inner.served.door.enter() {
@@ -289,14 +312,13 @@ impl Front {
 
 impl Inner {
     /// Notes that an answer was served from here, and gives it the request's id.
-    fn told(&self, asked: &Asked<'_>, status: StatusCode, moment: Moment, elapsed: Duration, head: &mut Vec<u8>) {
-        let id = RequestId::of(asked.request_id());
+    fn told(
+        &self, asked: &Asked<'_>, id: &RequestId<'_>, status: StatusCode, moment: Moment, elapsed: Duration,
+        head: &mut Vec<u8>,
+    ) {
         let method = super::http::method_label(asked.method());
         let route = ROUTES[asked.route].0;
         tracing::debug!(status = status.as_u16(), route, method, id = id.as_str(), "request, answered from memory");
-        if let Some(trace) = asked.trace() {
-            super::http::span(method, route, &id, &trace).record("http.response.status_code", status.as_u16());
-        }
         let times = &self.times[asked.route][usize::from(status == StatusCode::NOT_MODIFIED)];
         times
             .get_or_init(|| {

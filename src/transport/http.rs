@@ -7,8 +7,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -16,13 +16,15 @@ use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
-use tracing::Instrument;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
+use super::answer::Note;
 use super::door::{self, Door};
 use super::front::{Answers, Front};
+use super::opened::Opened;
 use super::{caller, graphql, pages, rest};
 use crate::app::App;
+use crate::cache::Outcome;
 use crate::config::{Config, Http};
 use crate::error::{Error, Kind, Result};
 
@@ -114,7 +116,7 @@ fn router(served: Served) -> Router {
         .layer(middleware::from_fn_with_state(served.clone(), caller::attach));
     let layers = ServiceBuilder::new()
         // Outermost: its time is what the client waits, its id is on every line of the log.
-        .layer(middleware::from_fn(observe))
+        .layer(middleware::from_fn_with_state(served.http.slow, observe))
         // A panic is answered like any other fault of ours.
         .layer(CatchPanicLayer::custom(|_| rest::error::answer(&Error::internal("a handler panicked"))))
         .layer(cors)
@@ -176,44 +178,33 @@ async fn deadline(timeout: Duration, request: Request, next: Next) -> Response {
     }
 }
 
-/// Gives the request its id, its span and its metrics.
-async fn observe(mut request: Request, next: Next) -> Response {
-    let begun = Instant::now();
-    let id = RequestId::of(request.headers().get(&REQUEST_ID).map(HeaderValue::as_bytes));
-    let header = HeaderValue::from_str(id.as_str()).expect("an id is plain ASCII");
+/// Gives the request its id, its span and its metrics. `slow` is the time from which on it has to say why it took so long.
+async fn observe(State(slow): State<Option<Duration>>, mut request: Request, next: Next) -> Response {
     // The route's pattern, never the path: a label for each version id would fill the metrics' memory.
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched".into(), |m| m.as_str().to_owned());
     let method = method_label(request.method());
-    let span = span(method, &route, &id, request.headers());
+    let mut opened = request.extensions_mut().remove().unwrap_or_else(|| {
+        let id = RequestId::of(request.headers().get(&REQUEST_ID).map(HeaderValue::as_bytes));
+        Opened::new(Instant::now(), (method, &route), id.as_str().to_owned(), request.headers(), slow)
+    });
+    opened.routed(method, &route);
+    let header = HeaderValue::from_str(&opened.id).expect("an id is plain ASCII");
     request.headers_mut().insert(REQUEST_ID, header.clone());
-    let mut response = next.run(request).instrument(span.clone()).await;
-    let status = response.status();
-    span.record("http.response.status_code", status.as_u16());
+    let mut response = opened.within(next.run(request)).await;
+    let (status, elapsed) = (response.status(), opened.begun.elapsed());
+    opened.span.record("http.response.status_code", status.as_u16());
     let labels = [("route", route), ("method", method.to_owned()), ("status", status.as_str().to_owned())];
-    metrics::histogram!("overlay_http_seconds", &labels).record(begun.elapsed());
-    let elapsed_ms = begun.elapsed().as_secs_f64() * 1e3;
+    metrics::histogram!("overlay_http_seconds", &labels).record(elapsed);
+    let elapsed_ms = elapsed.as_secs_f64() * 1e3;
     if status.is_server_error() {
-        span.in_scope(|| tracing::warn!(status = status.as_u16(), elapsed_ms, "request failed"));
+        opened.span.in_scope(|| tracing::warn!(status = status.as_u16(), elapsed_ms, "request failed"));
     } else {
-        span.in_scope(|| tracing::debug!(status = status.as_u16(), elapsed_ms, "request"));
+        opened.span.in_scope(|| tracing::debug!(status = status.as_u16(), elapsed_ms, "request"));
     }
+    let outcome = response.extensions().get::<Note>().and_then(|note| note.caller.ledger().outcome());
+    opened.told(status, elapsed, outcome.map_or("none", Outcome::label), slow);
     response.headers_mut().insert(REQUEST_ID, header);
     response
-}
-
-/// The span of a request, in its caller's trace if it has one.
-pub(super) fn span(method: &str, route: &str, id: &RequestId<'_>, headers: &HeaderMap) -> tracing::Span {
-    let span = tracing::info_span!(
-        "request",
-        otel.name = format!("{method} {route}"),
-        otel.kind = "server",
-        http.request.method = method,
-        http.route = route,
-        http.response.status_code = tracing::field::Empty,
-        request_id = id.as_str(),
-    );
-    crate::telemetry::continue_trace(&span, headers);
-    span
 }
 
 /// A request's id.

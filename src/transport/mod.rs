@@ -9,6 +9,7 @@ pub mod front;
 pub mod graphql;
 mod handed;
 pub mod http;
+mod opened;
 mod origin;
 pub mod pages;
 pub mod popular;

@@ -22,11 +22,13 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use redis::{Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, ToRedisArgs};
 use tokio::sync::{Notify, mpsc};
+use tracing::{Instrument, Span};
 
 pub use address::{Config, Tls};
 pub(in crate::cache) use write::Write;
 
 use crate::cache::envelope::MAX_BYTES;
+use crate::db::tally;
 use crate::error::{Error, Result};
 use address::Address;
 use connect::{Cause, Connection, Dial};
@@ -178,8 +180,10 @@ impl Inner {
         &self, name: &'static str, limit: Duration, call: impl Future<Output = RedisResult<T>>,
     ) -> Option<T> {
         let begun = Instant::now();
-        let outcome = tokio::time::timeout(limit, call).await;
-        metrics::histogram!("overlay_redis_seconds", "call" => name).record(begun.elapsed());
+        let outcome = tokio::time::timeout(limit, call).instrument(span(name)).await;
+        let took = begun.elapsed();
+        metrics::histogram!("overlay_redis_seconds", "call" => name).record(took);
+        tally::note(|tally| tally.add_redis(took));
         let fault = match outcome {
             Ok(Ok(value)) => {
                 self.timeouts.store(0, Ordering::Relaxed);
@@ -217,6 +221,14 @@ impl Inner {
             self.broken.notify_one();
         }
     }
+}
+
+/// A call's span. What belongs to no request would be a trace of its own, each time.
+fn span(name: &'static str) -> Span {
+    if Span::current().is_none() {
+        return Span::none();
+    }
+    tracing::info_span!("redis", otel.kind = "client", db.system = "redis", db.operation.name = name)
 }
 
 /// Keeps a working connection in place, for as long as anybody uses the store.

@@ -52,6 +52,13 @@ impl Known {
         operations.any(|(own, operation)| is_chosen(own) && operation.node.ty == ty)
     }
 
+    /// The name of the operation of that name, or of the only one: as the document has it, so it is a name and nothing else.
+    pub(super) fn operation(&self, name: Option<&str>) -> Option<&str> {
+        let mut operations = self.document.operations.iter();
+        let is_chosen = |own: &&Name| name.is_none_or(|name| own.as_str() == name);
+        operations.find_map(|(own, _)| own.filter(is_chosen)).map(Name::as_str).filter(|name| name.len() <= 100)
+    }
+
     /// How to execute it directly.
     pub(super) fn plan(&self) -> Option<&Plan> {
         if !self.is_proven.load(Ordering::Relaxed) {

@@ -14,6 +14,7 @@ use super::loaders::{Loaders, Room, Writer};
 use super::persisted;
 use super::publish::Committed;
 use crate::coherence::Consistency;
+use crate::db::tally;
 use crate::domain::caller::Caller;
 use crate::error::{Error, Kind};
 use crate::transport::http::Served;
@@ -129,6 +130,9 @@ pub(super) async fn prepare(served: &Served, caller: Caller, parameters: Paramet
         Some(_) => return Err(Refused::Bad("`variables` must be a JSON object".into())),
     };
     let operation_name = operation_name.filter(|name| !name.is_empty());
+    if let Some(name) = document.as_ref().and_then(|known| known.operation(operation_name.as_deref())) {
+        tally::note(|tally| tally.name(name));
+    }
     let reckons = extensions.as_ref().and_then(|e| e.get("cost")) == Some(&serde_json::Value::Bool(true));
     Ok(Prepared { query, reckons, operation_name, variables, document, demand, caller })
 }

@@ -5,6 +5,7 @@ pub(crate) mod chain;
 pub(crate) mod keys;
 pub(crate) mod makers;
 pub(crate) mod node;
+pub(crate) mod otlp;
 pub(crate) mod process;
 pub(crate) mod program;
 mod proxy;

@@ -133,8 +133,9 @@ fn described() -> BTreeSet<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_are_those_that_are_described() {
-    /// These appear with the first fault of their kind, or with read replicas, or with events.
-    const ELSEWHERE: [&str; 14] = [
+    /// These appear with the first fault or slow request, or with read replicas, or with events.
+    const ELSEWHERE: [&str; 15] = [
+        "overlay_slow_requests_total",
         "overlay_lineage_events_total",
         "overlay_feed_errors_total",
         "overlay_redis_faults_total",
