@@ -32,6 +32,6 @@ pub use key::{Cached, Key, Params};
 pub use ledger::{Basis, Ledger, Outcome};
 pub use merge::Merge;
 pub use read::{Cache, Config};
-pub use response::{Answer, Digest, Kept, Responses};
+pub use response::{Answer, Digest, Found, Kept, Responses};
 pub use store::redis::{Config as RedisConfig, Redis, Tls as RedisTls};
 pub use ttl::{Kind, Ttls};

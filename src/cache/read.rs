@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use tracing::Instrument;
 
 use super::counts::{Look, count};
-use super::entry::{Age, Loaded};
+use super::entry::{Age, Entry, Loaded};
 use super::flight::{Flight, Flights};
 use super::key::{Cached, Key};
 use super::ledger::{Ledger, Outcome};
@@ -19,7 +19,7 @@ use super::outage::Outage;
 use super::store::memory::Memory;
 use super::store::redis::Redis;
 use super::ttl::Ttls;
-use crate::coherence::{Clock, Moment, Replicas, Slots, Tag};
+use crate::coherence::{Clock, Moment, Replicas, Slots, Tag, Tags};
 use crate::db::tally;
 use crate::error::{Error, Result};
 
@@ -303,6 +303,7 @@ impl Inner {
         };
         let Some(moment) = self.clock.renewed(entry.moment, &entry.tags) else {
             count(V::KIND, Look::MemoryInvalid);
+            blame(&self.clock, &entry);
             spare(&self.clock, entry.moment, entry.tags.slots());
             return None;
         };
@@ -355,6 +356,14 @@ impl Inner {
 
 pub(super) fn wrong_type<V: Cached>(key: &Key<V>) -> Error {
     Error::internal(format!("two types share the key {key:?}"))
+}
+
+/// Notes the kind of tag that made a value invalid: the first that changed, or `epoch` when all of history is another.
+fn blame(clock: &Clock, entry: &Entry) {
+    let has_changed = |tag: &&Tag| !clock.is_valid(entry.moment, &Tags::new([(*tag).clone()]));
+    let changed = entry.tags.names().iter().find(has_changed).filter(|_| entry.moment.epoch == clock.moment().epoch);
+    let kind = changed.map_or("epoch", Tag::kind).to_owned();
+    metrics::counter!("overlay_cache_invalid_total", "tag" => kind).increment(1);
 }
 
 /// Notes a value that was found invalid, with the chance that only a collision of tags in the clock made it so.

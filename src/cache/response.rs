@@ -48,7 +48,20 @@ pub struct Kept<A> {
     soft_ms: u64,
 }
 
+/// An answer as it was found.
+pub struct Found<A> {
+    /// The answer.
+    pub kept: Arc<Kept<A>>,
+    /// Whether nothing that it depends on has changed.
+    pub is_valid: bool,
+}
+
 impl<A> Kept<A> {
+    /// What the answer is known to include.
+    pub fn moment(&self) -> Moment {
+        self.moment
+    }
+
     /// Time since it was built, and time until it is built anew.
     pub fn age(&self) -> (Duration, Duration) {
         let age = now_ms().saturating_sub(self.stored_ms);
@@ -182,6 +195,21 @@ impl<A: Answer> Responses<A> {
         let kept = Arc::new(kept);
         self.inner.memory.insert(*digest, kept.clone());
         Some(kept)
+    }
+
+    /// What memory and Redis have, whether or not it could be served: for people. Nothing is counted, kept or moved by looking.
+    pub async fn look(&self, digest: &Digest) -> [Option<Found<A>>; 2] {
+        let found = |kept: Arc<Kept<A>>| Found { is_valid: self.standing(&kept) != Standing::Invalid, kept };
+        let memory = self.peek(digest);
+        let redis = match Redis::connected(self.inner.redis.as_ref()) {
+            Some(redis) => {
+                let key = key(digest);
+                let bytes = redis.get_many(&[&key]).await.into_iter().next().flatten();
+                bytes.and_then(|bytes| decode::<A>(&key, &bytes.into())).map(Arc::new)
+            }
+            None => None,
+        };
+        [memory.map(found), redis.map(found)]
     }
 
     /// Keeps an answer, if it can still be vouched for and is of a size to be kept.

@@ -23,6 +23,11 @@ impl Tag {
         Self(name.into())
     }
 
+    /// What it is a tag of: its leading run of `a-z_`. There are as many as triggers and loaders name.
+    pub fn kind(&self) -> &str {
+        kind(&self.0)
+    }
+
     /// The tag's text.
     pub fn as_str(&self) -> &str {
         &self.0

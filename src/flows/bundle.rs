@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::FutureExt;
 use overlay_entity::ids::VersionId;
@@ -188,6 +189,7 @@ pub async fn structures(
 }
 
 async fn read(app: &App, targets: &[VersionId], depth: u32) -> Result<Vec<Loaded<Structure>>> {
+    let begun = Instant::now();
     let ancestries = app.assets.ancestries(targets, depth).await?;
     let ids: BTreeSet<VersionId> = ancestries.iter().flatten().map(|version| version.version_id).collect();
     let ids: Vec<VersionId> = ids.into_iter().collect();
@@ -199,7 +201,9 @@ async fn read(app: &App, targets: &[VersionId], depth: u32) -> Result<Vec<Loaded
         let nodes: Vec<Node> = versions.into_iter().map(node).collect();
         Loaded { value: (!nodes.is_empty()).then_some(Structure { nodes }), tags }
     };
-    Ok(ancestries.into_iter().zip(targets).map(structure).collect())
+    let built = ancestries.into_iter().zip(targets).map(structure).collect();
+    metrics::histogram!("overlay_bundle_build_seconds").record(begun.elapsed());
+    Ok(built)
 }
 
 /// The bundle of `target` down to `depth` (which [`depth`] has checked).

@@ -123,6 +123,10 @@ pub async fn readinesses(
             verdict.policy = Some(evaluation);
         }
     }
+    for verdict in &verdicts {
+        let reason = verdict.blockers.first().map_or("ready", |blocker| blocker.reason);
+        metrics::counter!("overlay_ready_decisions_total", "reason" => reason).increment(1);
+    }
     Ok(verdicts.into_iter().map(|verdict| Readiness { is_unstable, ..verdict }).collect())
 }
 

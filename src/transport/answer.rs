@@ -18,7 +18,7 @@ use crate::cache;
 use crate::coherence::{Consistency, Tags};
 use crate::domain::caller::Caller;
 
-const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
+pub(super) const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
 const SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
 
 /// How long an answer holds that read nothing: only another version of the server would change it.
@@ -155,6 +155,15 @@ impl Finished {
         }
     }
 
+    /// What the answer depends on, where that was told.
+    pub(super) fn tags(&self) -> Option<Vec<String>> {
+        let lines = std::str::from_utf8(&self.lines).ok()?.lines();
+        lines
+            .filter_map(|line| line.split_once(": "))
+            .find(|(name, _)| *name == SURROGATE_KEY)
+            .map(|(_, keys)| tags(keys))
+    }
+
     /// Whether the body is this one.
     pub(super) fn is(&self, body: &[u8]) -> bool {
         self.body == body
@@ -266,6 +275,12 @@ fn surrogate_key(tags: &Tags) -> Option<String> {
         }
     }
     Some(text)
+}
+
+/// The tags that [`surrogate_key`] wrote.
+pub(super) fn tags(keys: &str) -> Vec<String> {
+    let tag = |key| percent_encoding::percent_decode_str(key).decode_utf8_lossy().into_owned();
+    keys.split(' ').filter(|key| !key.is_empty()).map(tag).collect()
 }
 
 /// In Redis an answer is as it is sent: lines, an empty one, the body.

@@ -60,9 +60,18 @@ const DECIDES: [(&str, Decides); 11] = [
     (FORWARDED_FOR, Decides::ForwardedFor),
 ];
 
-/// Headers that name a caller, whose answers may be for nobody else, or change what the body or the connection is.
-const FOREIGN: [&str; 7] =
-    ["authorization", "cookie", "x-identity-key", "x-nonce", "x-signature", "content-encoding", "upgrade"];
+/// Headers that name a caller, whose answers may be for nobody else, or change what the body or the connection is, or what is
+/// told of the answer.
+const FOREIGN: [&str; 8] = [
+    "authorization",
+    "cookie",
+    "x-identity-key",
+    "x-nonce",
+    "x-signature",
+    "content-encoding",
+    "upgrade",
+    super::explain::EXPLAIN,
+];
 
 /// A request whose answer may be kept: an anonymous read.
 pub(super) struct Asked<'a> {

@@ -87,30 +87,49 @@ async fn identified(served: &Served, request: Request, caller: Caller) -> Result
     if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
         return Ok((request, caller));
     }
-    let sessions = &served.app.sessions;
     // Apart: a body that others might read at the same time could not be waited for.
     let (parts, mut body) = request.into_parts();
-    let given = |name: &str| parts.headers.contains_key(name);
-    let identity = if [IDENTITY_KEY, NONCE, SIGNATURE].iter().any(|name| given(name)) {
-        let bytes = whole(body, served.http.body_limit).await?;
+    let mut bytes = Bytes::new();
+    if is_signed(&parts.headers) {
+        bytes = whole(body, served.http.body_limit).await?;
         body = Body::from(bytes.clone());
-        match signed(&parts.headers) {
-            Ok(signed) => Some(sessions.signer(&signed, &bytes).await),
-            Err(error) => Some(Err(error)),
-        }
-    } else if given(header::AUTHORIZATION.as_str()) {
-        match bearer(&parts.headers) {
-            Ok(sid) => Some(sessions.resume(sid).await),
-            Err(error) => Some(Err(error)),
-        }
-    } else {
-        (served.http.dev_identity && is_local(&parts.headers)).then_some(Ok(Identity::Developer))
-    };
-    let caller = match identity {
-        Some(identity) => caller.known_as(identity),
-        None => caller,
-    };
+    }
+    let caller = proven(served, &parts.headers, &bytes, caller).await;
     Ok((Request::from_parts(parts, body), caller))
+}
+
+fn is_signed(headers: &HeaderMap) -> bool {
+    [IDENTITY_KEY, NONCE, SIGNATURE].iter().any(|name| headers.contains_key(*name))
+}
+
+/// The caller with the identity that headers prove, and `body` where that is what is signed.
+async fn proven(served: &Served, headers: &HeaderMap, body: &Bytes, caller: Caller) -> Caller {
+    let sessions = &served.app.sessions;
+    if is_signed(headers) {
+        return match signed(headers) {
+            Ok(signed) => caller.known_as(sessions.signer(&signed, body).await),
+            Err(error) => caller.known_as(Err(error)),
+        };
+    }
+    if headers.contains_key(header::AUTHORIZATION) {
+        return match bearer(headers) {
+            Ok(sid) => caller.known_as(sessions.resume(sid).await),
+            Err(error) => caller.known_as(Err(error)),
+        };
+    }
+    if served.http.dev_identity && is_local(headers) { caller.known_as(Ok(Identity::Developer)) } else { caller }
+}
+
+/// Whether a request may ask how its answer came about; from then on it is an anonymous one.
+///
+/// # Errors
+/// `identity-required`, `forbidden`, or why what it shows proves nothing.
+pub(super) async fn may_explain(served: &Served, headers: &mut HeaderMap, body: &Bytes) -> Result<()> {
+    proven(served, headers, body, Caller::anonymous()).await.may_administer()?;
+    for name in [IDENTITY_KEY, NONCE, SIGNATURE, header::AUTHORIZATION.as_str(), header::COOKIE.as_str()] {
+        headers.remove(name);
+    }
+    Ok(())
 }
 
 /// Whether a request may send lineage events: with one of the keys for it, or where everybody is the developer.

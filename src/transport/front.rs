@@ -117,6 +117,9 @@ impl Service<Request> for Front {
 
     fn call(&mut self, request: Request) -> Self::Future {
         let front = self.clone();
+        if request.headers().contains_key(super::explain::EXPLAIN) {
+            return Box::pin(async move { Ok(super::explain::answer(front, request).await) });
+        }
         Box::pin(async move { Ok(front.answer(request).await) })
     }
 }
@@ -130,7 +133,7 @@ pub(super) struct Missed {
 }
 
 impl Front {
-    async fn answer(mut self, request: Request) -> Response {
+    pub(super) async fn answer(mut self, request: Request) -> Response {
         let (mut parts, body) = request.into_parts();
         let forwarded_for = parts.headers.get(FORWARDED_FOR).map(HeaderValue::as_bytes);
         if let Err(why) = self.knock(parts.uri.path(), forwarded_for) {
@@ -183,6 +186,11 @@ impl Front {
             Ok(dressed) => dressed.response(&head),
             Err(response) => response,
         }
+    }
+
+    /// What handlers hold.
+    pub(super) fn served(&self) -> &Served {
+        &self.inner.served
     }
 
     /// Settings of the listener.

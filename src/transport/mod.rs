@@ -5,6 +5,7 @@ mod asked;
 mod audit;
 pub mod caller;
 mod door;
+mod explain;
 pub mod front;
 pub mod graphql;
 mod handed;

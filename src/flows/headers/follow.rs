@@ -7,7 +7,7 @@
 mod remote;
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::task::JoinHandle;
 
@@ -58,7 +58,9 @@ async fn run(app: App, settings: Settings) {
     let source = Source::new(&settings.source, &app.https);
     let (mut seen, mut failures) = (Seen::default(), 0u32);
     loop {
+        let begun = Instant::now();
         let looked = look(&app, &source, &mut seen).await;
+        metrics::histogram!("overlay_headers_look_seconds").record(begun.elapsed());
         note(&app, looked.as_ref().err(), &mut failures);
         if let Ok(Some(outcome)) = &looked {
             tell(outcome);

@@ -213,6 +213,9 @@ pub(super) fn coded(served: &Served, mut answer: Answer) -> Answer {
         if extensions.get("code").is_none() {
             extensions.set("code", "BAD_REQUEST");
         }
+        if let Some(Value::String(code)) = extensions.get("code") {
+            metrics::counter!("overlay_graphql_errors_total", "code" => code.clone()).increment(1);
+        }
     }
     answer
 }

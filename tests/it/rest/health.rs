@@ -134,7 +134,25 @@ fn described() -> BTreeSet<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_are_those_that_are_described() {
     /// These appear with the first fault or slow request, or with read replicas, or with events.
-    const ELSEWHERE: [&str; 15] = [
+    const ELSEWHERE: [&str; 33] = [
+        "overlay_headers_looks_total",
+        "overlay_headers_height",
+        "overlay_reorgs_total",
+        "overlay_reorg_depth",
+        "overlay_receipts_settled_total",
+        "overlay_broadcasts_total",
+        "overlay_persisted_queries_total",
+        "overlay_untrusted_documents_total",
+        "overlay_subscriptions",
+        "overlay_subscription_events_total",
+        "overlay_websockets",
+        "overlay_websocket_closings_total",
+        "overlay_turned_away_total",
+        "overlay_cache_invalid_total",
+        "overlay_bundle_build_seconds",
+        "overlay_headers_look_seconds",
+        "overlay_ready_decisions_total",
+        "overlay_graphql_errors_total",
         "overlay_slow_requests_total",
         "overlay_lineage_events_total",
         "overlay_feed_errors_total",
