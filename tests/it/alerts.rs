@@ -1,5 +1,7 @@
 //! The alert rules in `docs/monitoring`: they ask for what is measured, fire when they should, and say what to do.
 
+mod measured;
+
 use std::collections::BTreeSet;
 use std::process::Command;
 
