@@ -259,7 +259,7 @@ async fn supervise(inner: Weak<Inner>, dial: Dial) {
                 tracing::info!("connected to Redis");
                 reported = false;
                 store.timeouts.store(0, Ordering::Relaxed);
-                store.connection.store(Some(Arc::new(checked_out.clone())));
+                store.connection.store(Some(Arc::new(checked_out.connection.clone())));
             }
             Err(_) => {
                 if !reported {

@@ -37,7 +37,7 @@ pub(crate) async fn cluster(more: impl Fn() -> Vec<String>) -> Option<Vec<Node>>
 }
 
 pub(crate) fn user() -> String {
-    format!("{} +cluster|slots", documented("s3cret"))
+    format!("{} +cluster|slots +asking", documented("s3cret"))
 }
 
 /// Waits until every node knows of every slot.

@@ -27,12 +27,20 @@ pub(super) enum Connection {
     Cluster(ClusterConnection),
 }
 
+/// A connection as the pool keeps it.
+pub(super) struct Pooled {
+    pub(super) connection: Connection,
+    /// Whether it has passed its last check. One that hangs never ends its check: the pool, which stops waiting, would keep it
+    /// and try no other.
+    is_sound: bool,
+}
+
 impl ManageConnection for Dial {
-    type Connection = Connection;
+    type Connection = Pooled;
     type Error = RedisError;
 
-    async fn connect(&self) -> RedisResult<Connection> {
-        match &self.address {
+    async fn connect(&self) -> RedisResult<Pooled> {
+        let connection = match &self.address {
             Address::Server(info) => self.server(info.clone()).await.map(Connection::Server),
             Address::Cluster(client) => {
                 let mut connection = client.get_async_connection().await?;
@@ -45,20 +53,24 @@ impl ManageConnection for Dial {
                 let asked = sentinels.iter().map(|sentinel| Box::pin(self.through(sentinel, name, master)));
                 select_ok(asked).await.map(|(connection, _)| Connection::Server(connection))
             }
-        }
+        };
+        connection.map(|connection| Pooled { connection, is_sound: true })
     }
 
-    async fn is_valid(&self, connection: &mut Connection) -> RedisResult<()> {
-        redis::cmd("PING").query_async::<()>(connection).await?;
-        match (&self.address, connection) {
+    async fn is_valid(&self, pooled: &mut Pooled) -> RedisResult<()> {
+        pooled.is_sound = false;
+        redis::cmd("PING").query_async::<()>(&mut pooled.connection).await?;
+        match (&self.address, &mut pooled.connection) {
             (Address::Sentinel { .. }, Connection::Server(connection)) => is_master(connection).await,
             (_, Connection::Cluster(connection)) => is_whole(connection).await,
             _ => Ok(()),
-        }
+        }?;
+        pooled.is_sound = true;
+        Ok(())
     }
 
-    fn has_broken(&self, _: &mut Connection) -> bool {
-        false
+    fn has_broken(&self, pooled: &mut Pooled) -> bool {
+        !pooled.is_sound
     }
 }
 
