@@ -3,11 +3,11 @@
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use overlay_migration::{Migrator, MigratorTrait};
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
 use crate::app::App;
@@ -21,9 +21,10 @@ use crate::flows::headers::Follower;
 use crate::flows::lineage::retain::Retention;
 use crate::flows::receipts::Sweeper;
 use crate::telemetry;
+use crate::transport::drain::{Drain, Phase};
 use crate::transport::http::{Served, service};
+use crate::transport::listener;
 use crate::transport::popular::WarmUp;
-use crate::transport::wire;
 
 /// What the stores are opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,7 +129,7 @@ pub async fn missing(db: &Db) -> Result<Vec<String>> {
 /// The database with time for upkeep: migrations and imports run statements that no request may, in sessions that no pooler
 /// shares out.
 pub fn upkeep(database: &db::Config) -> db::Config {
-    let statement_timeout = std::time::Duration::from_secs(600);
+    let statement_timeout = Duration::from_secs(600);
     db::Config { pooler: None, pool_min: 0, pool_max: 2, statement_timeout, ..database.clone() }
 }
 
@@ -158,7 +159,9 @@ pub struct Server {
     pub address: SocketAddr,
     /// What it serves.
     pub app: App,
-    stop: oneshot::Sender<()>,
+    drain: Drain,
+    /// How long it serves on once it is to stop.
+    drain_for: Duration,
     done: JoinHandle<()>,
     follower: Option<Follower>,
     sweeper: Sweeper,
@@ -176,33 +179,41 @@ impl Server {
         allow_files(config.http.limits.connections);
         let address = listener.local_addr().map_err(Error::internal)?;
         let served = Served::new(config, app.clone())?;
-        let (stop, stopped) = oneshot::channel::<()>();
-        let is_warming = served.is_warming.clone();
+        let (drain, is_warming) = (served.drain.clone(), served.is_warming.clone());
         let front = service(served);
         let http = &config.http;
         let warming =
             (http.warm_requests > 0).then(|| WarmUp::start(&front, is_warming, http.warm_requests, http.warm_rate));
-        let serving = wire::serve(listener, front, async {
-            // A dropped sender means the same: stop.
-            let _either_way = stopped.await;
-        });
+        let done = tokio::spawn(listener::serve(listener, front));
         let follower = config.market.headers.clone().map(|settings| Follower::start(app.clone(), settings));
         let sweeper = Sweeper::start(app.clone(), config.market.sweep);
         let retention = config.market.lineage_keep_days.map(|days| Retention::start(app.clone(), days));
-        Ok(Self { address, app, stop, done: tokio::spawn(serving), follower, sweeper, retention, warming })
+        Ok(Self { address, app, drain, drain_for: http.drain, done, follower, sweeper, retention, warming })
     }
 
-    /// Stops listening, lets requests that are under way finish (10 s at most), and closes the pool.
+    /// Says that it is not ready and serves on for `DRAIN_MS`; then takes no more connections, lets requests that are under
+    /// way finish (10 s at most), and closes the pool.
     pub async fn stop(self) {
+        if !self.drain_for.is_zero() {
+            self.drain.reach(Phase::Draining);
+            tracing::info!("not ready any more; serving on for {:?}", self.drain_for);
+            tokio::time::sleep(self.drain_for).await;
+        }
         drop((self.follower, self.sweeper, self.retention, self.warming));
-        // Who is told of changes is sent home: connections that last would keep the server from stopping.
-        if tokio::time::timeout(std::time::Duration::from_secs(3), self.app.feed.changes().end()).await.is_err() {
-            tracing::warn!("some subscribers did not close");
-        }
-        let _already_gone = self.stop.send(());
-        if tokio::time::timeout(std::time::Duration::from_secs(10), self.done).await.is_err() {
-            tracing::warn!("some requests were cut off");
-        }
+        // First: a subscriber who comes back at once is to come to another server.
+        self.drain.reach(Phase::Stopping);
+        let subscribers = async {
+            // Who is told of changes is sent home: connections that last would keep the server from stopping.
+            if tokio::time::timeout(Duration::from_secs(3), self.app.feed.changes().end()).await.is_err() {
+                tracing::warn!("some subscribers did not close");
+            }
+        };
+        let requests = async {
+            if tokio::time::timeout(Duration::from_secs(10), self.done).await.is_err() {
+                tracing::warn!("some requests were cut off");
+            }
+        };
+        tokio::join!(subscribers, requests);
         self.app.feed.stop();
         self.app.cache.replicas().close().await;
         self.app.db.clone().close().await;
@@ -260,19 +271,32 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Resolves when the process is asked to stop: Ctrl-C, SIGTERM, or a terminal that is closed.
+/// What asks the process to stop: Ctrl-C, SIGTERM, or a terminal that is closed.
+pub struct Stop([Option<Signal>; 3]);
+
+impl Stop {
+    /// Listens from now on: what asks between two calls of [`Self::asked`] is heard by the second.
+    pub fn listen() -> Self {
+        Self([SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(|kind| signal(kind).ok()))
+    }
+
+    /// Resolves when something asks.
+    pub async fn asked(&mut self) {
+        std::future::poll_fn(|cx| {
+            let is_asked = |signal: &mut Signal| signal.poll_recv(cx).is_ready();
+            // Each is looked at, so that each wakes us.
+            let asked = self.0.iter_mut().flatten().map(is_asked).fold(false, |any, one| any | one);
+            if asked { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        })
+        .await;
+        if std::io::stderr().is_terminal() {
+            eprintln!();
+        }
+        tracing::info!("stopping");
+    }
+}
+
+/// Resolves when the process is asked to stop.
 pub async fn asked_to_stop() {
-    let asked = async |kind| match signal(kind) {
-        Ok(mut signal) => signal.recv().await,
-        Err(_) => std::future::pending().await,
-    };
-    tokio::select! {
-        _ = asked(SignalKind::interrupt()) => {}
-        _ = asked(SignalKind::terminate()) => {}
-        _ = asked(SignalKind::hangup()) => {}
-    }
-    if std::io::stderr().is_terminal() {
-        eprintln!();
-    }
-    tracing::info!("stopping");
+    Stop::listen().asked().await;
 }

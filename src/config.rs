@@ -54,6 +54,8 @@ pub struct Http {
     pub slow: Option<Duration>,
     /// How long a connection may lie still between requests.
     pub idle: Duration,
+    /// How long the server serves on once it is to stop.
+    pub drain: Duration,
     /// Whether everybody may write, as the developer.
     pub dev_identity: bool,
     /// Browser origins that may read; empty for all.
@@ -261,6 +263,7 @@ fn http(r: &mut Reader<'_>) -> Http {
         timeout: r.ms("REQUEST_TIMEOUT_MS", 100, 600_000),
         slow: Some(r.ms("SLOW_REQUEST_MS", 0, 600_000)).filter(|slow| !slow.is_zero()),
         idle: r.ms("IDLE_TIMEOUT_MS", 100, 3_600_000),
+        drain: r.ms("DRAIN_MS", 0, 600_000),
         dev_identity,
         cors_origins: origins,
         audit_every: r.number("AUDIT_EVERY", 0, 1_000_000_000),

@@ -22,8 +22,8 @@ pub mod tally;
 mod transaction;
 
 use fault::{explained, is_lost, sqlx_error};
-use pool::{options, sized};
 pub use pool::{Config, PoolStats, close, connect};
+use pool::{options, sized};
 use snapshot::SNAPSHOT;
 pub use snapshot::{Snapshot, is_in_snapshot};
 use transaction::{Begin, Open};

@@ -6,7 +6,7 @@ use std::process::{ExitCode, ExitStatus};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use overlay::boot::{self, Purpose, Server, Stores, upkeep};
+use overlay::boot::{self, Purpose, Server, Stop, Stores, upkeep};
 use overlay::config::{Config, SETTINGS};
 use overlay::db::Db;
 use overlay::devstack::{DevStack, Options};
@@ -276,6 +276,8 @@ async fn serve(config: &Config, stores: &Stores, seed_if_empty: bool, import: Op
     if seed_if_empty && seed::if_empty(&app).await? {
         tracing::info!("the catalogue was empty: loaded the demo market");
     }
+    // Before it can be reached: who serves is not killed.
+    let mut stop = Stop::listen();
     let server = Server::start(config, app).await?;
     let redis = match &stores.redis {
         Some(_) => "Redis",
@@ -298,11 +300,15 @@ async fn serve(config: &Config, stores: &Stores, seed_if_empty: bool, import: Op
             }
         })
     });
-    boot::asked_to_stop().await;
+    stop.asked().await;
     if let Some(import) = background {
         import.abort();
     }
-    server.stop().await;
+    tokio::select! {
+        () = server.stop() => {}
+        // Who asks twice does not want to wait.
+        () = stop.asked() => tracing::warn!("stopped at once: what was under way is cut off"),
+    }
     Ok(())
 }
 

@@ -117,6 +117,12 @@ pub const SETTINGS: &[Setting] = &[
         "how long a connection may lie still; longer than at a load balancer in front, so that it is the one to close",
     ),
     setting("SLOW_REQUEST_MS", "1000", "0 to 600000", "a request that takes longer says why in the log; 0 for none"),
+    setting(
+        "DRAIN_MS",
+        "0",
+        "0 to 600000",
+        "how long the server serves on, not ready, once it is to stop; behind a load balancer, longer than that takes to notice",
+    ),
     setting("SAFELIST_FILE", "", "a file of JSON", "GraphQL documents that front ends were built with"),
     setting(
         "SAFELIST_MODE",

@@ -28,6 +28,7 @@ use super::asked::{Asked, Conditions, ROUTES};
 use super::audit::Auditor;
 use super::caller::{self, Reached};
 use super::door::{self, TurnedAway};
+use super::drain::Drain;
 use super::http::{REQUEST_ID, RequestId, Served};
 use super::opened::Opened;
 use super::origin::Origin;
@@ -191,6 +192,11 @@ impl Front {
     /// What handlers hold.
     pub(super) fn served(&self) -> &Served {
         &self.inner.served
+    }
+
+    /// Whether the server is about to end.
+    pub(super) fn drain(&self) -> &Drain {
+        &self.inner.served.drain
     }
 
     /// Settings of the listener.

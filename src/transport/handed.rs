@@ -3,39 +3,72 @@
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{HeaderValue, Request, StatusCode, Version, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep};
 use tower::Service;
 
+use super::drain::{Phase, Watch};
 use super::front::Front;
+use super::wire::LAST_LOOK;
 
 /// How long a connection of HTTP/2 is silent before its client is asked whether it is still there.
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// Serves a connection until it ends, or, once the server stops, until what it has asked for is answered. A request may
 /// take `idle` to come, and so long may a connection lie still.
-pub(super) async fn serve(rest: Rest, idle: Duration, front: Front, mut stopping: watch::Receiver<()>) {
+///
+/// While the server drains, HTTP/1.1 is told with the next answer that it was the last. HTTP/2 is told at once (GOAWAY), but
+/// not before its first request: what is said before that ends the connection.
+pub(super) async fn serve(rest: Rest, idle: Duration, front: Front, watch: Watch) {
     let mut server = auto::Builder::new(TokioExecutor::new());
     server.http1().timer(TokioTimer::new()).header_read_timeout(idle);
     server.http2().timer(TokioTimer::new()).keep_alive_interval(SILENCE).enable_connect_protocol();
-    let service = service_fn(|request: Request<Incoming>| front.clone().call(request.map(Body::new)));
+    let spoke_http2 = Arc::new(Notify::new());
+    let service = service_fn(|request: Request<Incoming>| {
+        let is_http2 = request.version() == Version::HTTP_2;
+        if is_http2 {
+            spoke_http2.notify_one();
+        }
+        let (answer, watch) = (front.clone().call(request.map(Body::new)), watch.clone());
+        async move {
+            let mut response = answer.await;
+            if let Ok(response) = &mut response
+                && !is_http2
+                && watch.is_ending()
+                && response.status() != StatusCode::SWITCHING_PROTOCOLS
+            {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
+        }
+    });
     let mut connection = pin!(server.serve_connection_with_upgrades(TokioIo::new(rest), service));
+    let stopped = async {
+        watch.reached(Phase::Stopping).await;
+        tokio::time::sleep(LAST_LOOK).await;
+    };
+    let drained = async {
+        watch.reached(Phase::Draining).await;
+        spoke_http2.notified().await;
+    };
     tokio::select! {
         // In this order: a request that has come whole is begun before hyper is told to begin no more.
         biased;
         _its_end = connection.as_mut() => return,
-        _ = stopping.changed() => connection.as_mut().graceful_shutdown(),
+        () = drained => connection.as_mut().graceful_shutdown(),
+        () = stopped => connection.as_mut().graceful_shutdown(),
     }
     // A client that breaks off or sends nonsense is no news.
     let _its_end = connection.await;

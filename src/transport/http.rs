@@ -20,6 +20,7 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use super::answer::Note;
 use super::door::{self, Door};
+use super::drain::Drain;
 use super::front::{Answers, Front};
 use super::opened::Opened;
 use super::{caller, graphql, pages, rest};
@@ -45,6 +46,8 @@ pub struct Served {
     pub http: Arc<Http>,
     /// Who is let in.
     pub door: Arc<Door>,
+    /// Whether the server is about to end.
+    pub drain: Drain,
     /// Names what answers depend on beside requests and data: processes that differ in it share no answers.
     pub settings: u64,
     /// The metrics' exporter.
@@ -69,6 +72,7 @@ impl Served {
             schema: graphql::schema(config.http.introspection),
             documents: graphql::Documents::default(),
             door: Arc::new(Door::new(&config.http.limits)),
+            drain: Drain::default(),
             http: Arc::new(config.http.clone()),
             settings: settings(config),
             metrics,

@@ -1,4 +1,4 @@
-//! The listener, and the short way of a request: HTTP/1.1 read off the connection, answered on it, and nothing between.
+//! The short way of a request: HTTP/1.1 read off the connection, answered on it, and nothing between.
 //!
 //! Only a request of the plainest form is taken here: one that [`Asked`] may be for, whole, its length told once in
 //! digits or nought. With the first that is not, the connection goes to hyper for good, every byte as it came: HTTP/2,
@@ -7,24 +7,21 @@
 
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
-use axum::serve::Listener;
 use bytes::Buf;
 use chrono::Utc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 use super::answer::{http_date, line};
 use super::asked::Asked;
-use super::door::turned_away;
+use super::drain::{Phase, Watch};
 use super::front::{Front, Missed};
 use super::handed::{self, Rest};
 use crate::coherence::Consistency;
@@ -39,54 +36,31 @@ const MAX_HEADERS: usize = 64;
 /// Bytes that are read at once, and half of what a buffer keeps between requests.
 const CHUNK: usize = 8 << 10;
 
-/// Serves what comes to `listener` until `stopped`; then waits for the requests that are under way.
-/// A listener that fails to accept tries again.
-pub async fn serve(mut listener: TcpListener, front: Front, stopped: impl Future<Output = ()>) {
-    let (stop, stopping) = watch::channel(());
-    // Told from the start: beside the connections, how many of them went the long way.
-    let connections = metrics::counter!("overlay_connections_total");
-    metrics::counter!(HANDED_OVER).increment(0);
-    let room = Arc::new(Semaphore::new(front.http().limits.connections));
-    tokio::pin!(stopped);
-    loop {
-        let (stream, peer) = tokio::select! {
-            accepted = Listener::accept(&mut listener) => accepted,
-            () = &mut stopped => break,
-        };
-        let Ok(room) = room.clone().try_acquire_owned() else {
-            // Before anything is read: who has no room for more cannot afford to say so.
-            turned_away("connections");
-            continue;
-        };
-        // An answer is written at once: waiting for more would only delay it.
-        let _as_it_is = stream.set_nodelay(true);
-        connections.increment(1);
-        let connection = Connection { stream, front: front.of(peer.ip()), stopping: stopping.clone() };
-        tokio::spawn(async move {
-            connection.run().await;
-            drop(room);
-        });
-    }
-    drop((listener, stopping));
-    stop.send_replace(());
-    // Each connection holds a receiver until it ends.
-    stop.closed().await;
-}
+/// Longest time that a client is waited for once the server stops: until it takes the last answer and closes too, and, when
+/// it has just come, until it says what it came for.
+const PARTING: Duration = Duration::from_secs(1);
+
+/// How long an idle connection is looked at once more when the server stops: what has come may not have been told yet.
+pub(super) const LAST_LOOK: Duration = Duration::from_millis(20);
 
 /// One connection.
-struct Connection {
-    stream: TcpStream,
-    front: Front,
-    stopping: watch::Receiver<()>,
+pub(super) struct Connection {
+    pub(super) stream: TcpStream,
+    pub(super) front: Front,
+    pub(super) watch: Watch,
 }
 
 impl Connection {
-    async fn run(mut self) {
+    /// Serves it until it ends.
+    pub(super) async fn run(mut self) {
         let &Http { body_limit, timeout, idle, .. } = self.front.http();
         let (mut input, mut ahead, mut output, mut date) = (Vec::new(), Vec::new(), Vec::new(), Date::default());
-        let mut stopping = self.stopping.clone();
-        let period = timeout.min(idle);
-        let (watch, stop) = (tokio::time::sleep(period), stopping.changed());
+        let (period, opened) = (timeout.min(idle), tokio::time::Instant::now());
+        let (watch, stop) = (tokio::time::sleep(period), self.watch.reached(Phase::Stopping));
+        let stop = async {
+            stop.await;
+            tokio::time::sleep_until(opened + PARTING).await;
+        };
         tokio::pin!(watch, stop);
         let mut patience = Patience { watch, period, timeout, idle, since: Instant::now() };
         loop {
@@ -95,7 +69,7 @@ impl Connection {
                 Read::Plain(plain) => plain,
                 Read::Partial => match more(&mut self.stream, &mut input, &mut patience, stop.as_mut()).await {
                     true => continue,
-                    false => return,
+                    false => return part(self.stream).await,
                 },
                 Read::Other => return self.over(input).await,
             };
@@ -109,15 +83,18 @@ impl Connection {
                 }
                 None => return,
             };
-            // Of a whole server that stops, one answer more is the last on its connection.
-            let is_last = self.stopping.has_changed().unwrap_or(true);
+            // Of a server that ends, an answer is the last on its connection, once all that was asked is answered.
+            let is_last = self.watch.is_ending() && plain.whole == input.len() && ahead.is_empty();
             line(&mut output, "date", date.now());
             if is_last {
                 line(&mut output, "connection", b"close");
             }
             output.extend_from_slice(b"\r\n");
-            if !send(&mut self.stream, Buf::chain(&output[..], body), &mut patience).await || is_last {
+            if !send(&mut self.stream, Buf::chain(&output[..], body), &mut patience).await {
                 return;
+            }
+            if is_last {
+                return part(self.stream).await;
             }
             let whole = plain.whole;
             input.drain(..whole);
@@ -140,8 +117,20 @@ impl Connection {
         let idle = self.front.http().idle;
         let rest = Rest::new(input, self.stream, idle);
         // Boxed, so that a connection that stays here does not carry the room that hyper takes.
-        Box::pin(handed::serve(rest, idle, self.front, self.stopping)).await;
+        Box::pin(handed::serve(rest, idle, self.front, self.watch)).await;
     }
+}
+
+/// Closes a connection in order: one that is closed while something on it is unread is reset, and a reset can take the last
+/// answer back from a client that has not read it yet.
+async fn part(mut stream: TcpStream) {
+    let parting = async {
+        stream.shutdown().await?;
+        let mut unread = [0; 512];
+        while stream.read(&mut unread).await? > 0 {}
+        std::io::Result::Ok(())
+    };
+    let _or_gone = tokio::time::timeout(PARTING, parting).await;
 }
 
 /// Writes an answer; `false` when the client is gone or has taken nothing of it for too long.
@@ -182,7 +171,7 @@ async fn more<T>(
             matches!(read, Ok(1..))
         }
         () = patience.watch.as_mut() => patience.lasts(is_idle),
-        _ = stop, if is_idle => false,
+        _ = stop, if is_idle => matches!(tokio::time::timeout(LAST_LOOK, stream.read_buf(input)).await, Ok(Ok(1..))),
     }
 }
 
@@ -231,7 +220,8 @@ async fn attended<T>(answering: impl Future<Output = T>, stream: &mut TcpStream,
     }
 }
 
-const HANDED_OVER: &str = "overlay_connections_handed_over_total";
+/// Counts connections that went the long way.
+pub(super) const HANDED_OVER: &str = "overlay_connections_handed_over_total";
 
 /// A request of the plainest form, as it lies in the buffer.
 struct Plain<'a> {

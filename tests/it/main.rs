@@ -8,6 +8,7 @@ mod cache;
 mod coherence;
 mod commerce;
 mod door;
+mod drain;
 mod explain;
 mod graphql;
 mod house;

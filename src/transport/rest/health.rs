@@ -11,6 +11,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use crate::flows::health::{self, Health, Status};
+use crate::transport::drain::Phase;
 use crate::transport::http::Served;
 
 pub(in crate::transport) fn routes() -> Router<Served> {
@@ -22,34 +23,36 @@ pub(in crate::transport) fn routes() -> Router<Served> {
         .route("/openlineage/health", get(overall))
 }
 
-/// Whether requests should come.
+/// Whether requests may be sent here: not before the server has warmed up, nor once it is about to end, however it is.
 async fn ready(State(served): State<Served>) -> Response {
-    let health = health::check(&served.app).await;
-    if served.is_warming.load(Ordering::Relaxed) {
-        return answer(StatusCode::SERVICE_UNAVAILABLE, body(&health, (false, "warming")));
-    }
-    answer(status(&health), body(&health, verdict(&health)))
+    let (status, mut body) = examined(&served).await;
+    let why = match served.drain.phase() {
+        Phase::Serving if served.is_warming.load(Ordering::Relaxed) => "warming",
+        Phase::Serving => return answer(status, body),
+        _ => "draining",
+    };
+    body["ok"] = false.into();
+    body["status"] = why.into();
+    answer(StatusCode::SERVICE_UNAVAILABLE, body)
+}
+
+async fn overall(State(served): State<Served>) -> Response {
+    let (status, body) = examined(&served).await;
+    answer(status, body)
 }
 
 /// Redis away is *degraded* and still 200: reads work.
-async fn overall(State(served): State<Served>) -> Response {
+async fn examined(served: &Served) -> (StatusCode, Value) {
     let health = health::check(&served.app).await;
-    answer(status(&health), body(&health, verdict(&health)))
-}
-
-fn verdict(health: &Health) -> (bool, &'static str) {
-    (health.status != Status::Error, health.status.label())
-}
-
-fn body(health: &Health, (ok, status): (bool, &'static str)) -> Value {
-    json!({
-        "ok": ok,
-        "status": status,
+    let body = json!({
+        "ok": health.status != Status::Error,
+        "status": health.status.label(),
         "timestamp": chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
         "database": format!("postgresql:{}", if health.postgresql.is_some() { "ok" } else { "error" }),
-        "cache": cache(health),
+        "cache": cache(&health),
         "version": env!("CARGO_PKG_VERSION"),
-    })
+    });
+    (status(&health), body)
 }
 
 async fn stores(State(served): State<Served>) -> Response {

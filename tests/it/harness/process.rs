@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::thread::JoinHandle;
 
+use rustix::process::{Pid, Signal};
+
 use super::Wire;
 
 /// A running server.
@@ -61,10 +63,18 @@ impl Process {
         memory(self.child.id())
     }
 
+    pub(crate) fn signal(&self, signal: Signal) {
+        rustix::process::kill_process(Pid::from_child(&self.child), signal).expect("is there");
+    }
+
     /// Ends it as an orchestrator would.
-    pub(crate) fn terminate(mut self) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("is there");
+    pub(crate) fn terminate(self) {
+        self.signal(Signal::TERM);
+        self.ended();
+    }
+
+    /// Waits for its end, which must be in order.
+    pub(crate) fn ended(mut self) {
         let status = self.child.wait().expect("ends");
         let rest = self.log.take().expect("read").join().expect("reads");
         assert!(status.success() && !rest.contains("panicked"), "{status}: {rest}");
