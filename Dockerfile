@@ -7,7 +7,7 @@ RUN scripts/pages/fetch && test -s .overlay/pages/graphiql.min.js
 
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
-# Cargo wants the files of every target that Cargo.toml names, also of tests and benches that are not built.
+# Tests and benches are not built, but Cargo.toml names their files.
 COPY Cargo.toml Cargo.lock ./
 COPY entity entity
 COPY migration migration
