@@ -126,6 +126,11 @@ pub async fn missing(db: &Db) -> Result<Vec<String>> {
     Ok(missing.iter().map(|migration| migration.name().to_owned()).collect())
 }
 
+/// The tables whose changes are in the feed.
+pub fn covered() -> Vec<&'static str> {
+    overlay_migration::triggers::covered_tables().collect()
+}
+
 /// The database with time for upkeep: migrations and imports run statements that no request may, in sessions that no pooler
 /// shares out.
 pub fn upkeep(database: &db::Config) -> db::Config {

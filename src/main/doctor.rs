@@ -18,7 +18,9 @@ pub(crate) async fn examine(config: &Config, stores: &Stores, say: fn(&str) -> R
         bad += tell(&doctor::replica(at + 1, &upkeep(replica)).await, say)?;
     }
     let db = Db::connect(&upkeep(&stores.database)).await?;
-    for finding in doctor::postgresql(&db, &boot::missing(&db).await?, stores.database.pool_max).await? {
+    for finding in
+        doctor::postgresql(&db, (&boot::missing(&db).await?, &boot::covered()), stores.database.pool_max).await?
+    {
         bad += tell(&finding, say)?;
     }
     if stores.database.pooler.is_some() {

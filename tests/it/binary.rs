@@ -249,11 +249,13 @@ async fn the_doctor_says_what_is_wrong_and_what_to_do() {
             sea_orm::ConnectionTrait::execute_unprepared(&session, sql).await.expect(sql);
         };
         change("alter table assets enable trigger feed_insert").await;
+        change("drop trigger feed_truncate on policies").await;
         change("update pg_index set indisvalid = false where indexrelid = 'assets_pkey'::regclass").await;
         let (code, told) = examined("redis://127.0.0.1:1", &[("PG_READ_URLS", database.url.as_str())]);
         assert_eq!(code, Some(1), "{told}");
         for (bad, advice) in [
             ("1 of them not always", "enable always trigger"),
+            ("does not hear of every change of policies", "change_log"),
             ("these indexes are not valid: assets_pkey", "reindex"),
             ("Redis does not answer", "REDIS_URL"),
             ("replica 1 is not a standby", "PG_READ_URLS"),

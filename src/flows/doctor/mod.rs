@@ -62,7 +62,7 @@ const MAX_FEED: i64 = 1 << 30;
 ///
 /// # Errors
 /// What the database answers.
-pub async fn postgresql(db: &Db, missing: &[String], pool_max: u32) -> Result<Vec<Finding>> {
+pub async fn postgresql(db: &Db, (missing, covered): (&[String], &[&str]), pool_max: u32) -> Result<Vec<Finding>> {
     let (begun, here) = (Instant::now(), Utc::now());
     let server = store::server(db).await?;
     let took = begun.elapsed();
@@ -116,7 +116,7 @@ pub async fn postgresql(db: &Db, missing: &[String], pool_max: u32) -> Result<Ve
         "run `overlay migrate up`",
     ));
     if missing.is_empty() {
-        findings.extend(schema(db).await?);
+        findings.extend(schema(db, covered).await?);
     }
     Ok(findings)
 }
@@ -129,8 +129,8 @@ fn skew(there: DateTime<Utc>, asked: DateTime<Utc>, took: Duration) -> Finding {
     found(apart > MAX_SKEW, State::Warning, what, "set both by NTP")
 }
 
-async fn schema(db: &Db) -> Result<Vec<Finding>> {
-    let feed = store::feed(db).await?;
+async fn schema(db: &Db, covered: &[&str]) -> Result<Vec<Finding>> {
+    let feed = store::feed(db, covered).await?;
     let indexes = store::invalid_indexes(db).await?;
     Ok(vec![
         found(
@@ -149,11 +149,21 @@ async fn schema(db: &Db) -> Result<Vec<Finding>> {
             "`reindex index concurrently` each",
         ),
         found(
-            feed.triggers == 0 || feed.weak_triggers > 0,
+            feed.weak_triggers > 0,
             State::Bad,
             format!("{} triggers tell the change feed, {} of them not always", feed.triggers, feed.weak_triggers),
             "`alter table … enable always trigger …` for those with tgenabled <> 'A', then empty change_log and cache_epoch: caches \
              have not heard of changes",
+        ),
+        found(
+            feed.unheard.is_some(),
+            State::Bad,
+            feed.unheard.map_or_else(
+                || "the change feed hears of all tables".into(),
+                |tables| format!("the change feed does not hear of every change of {tables}"),
+            ),
+            "the table was restored without its triggers, or they were dropped: make them as the migrations do (`pg_restore --section=post-data` \
+             of the whole database has them), then empty change_log and cache_epoch",
         ),
         found(
             feed.epochs != 1,

@@ -35,6 +35,8 @@ pub(super) struct Feed {
     pub(super) has_trgm: bool,
     pub(super) triggers: i64,
     pub(super) weak_triggers: i64,
+    /// Tables of which it does not hear everything.
+    pub(super) unheard: Option<String>,
     pub(super) epochs: i64,
     pub(super) bytes: i64,
     /// How long the longest transaction that writes has gone on, seconds.
@@ -42,16 +44,20 @@ pub(super) struct Feed {
     pub(super) prepared: i64,
 }
 
-pub(super) async fn feed(db: &Db) -> Result<Feed> {
+/// `covered` are the tables that it should hear of: each has a trigger for every kind of statement.
+pub(super) async fn feed(db: &Db, covered: &[&str]) -> Result<Feed> {
     const SQL: &str = "select exists (select from pg_extension where extname = 'pg_trgm') as has_trgm, \
         (select count(*) from pg_trigger where tgname like 'feed\\_%') as triggers, \
         (select count(*) from pg_trigger where tgname like 'feed\\_%' and tgenabled <> 'A') as weak_triggers, \
+        (select string_agg(name, ', ' order by name) from unnest($1::text[]) as name where 4 > (select count(*) from pg_trigger \
+            where tgrelid = to_regclass('public.' || quote_ident(name)) and tgname like 'feed\\_%')) as unheard, \
         (select count(*) from public.cache_epoch) as epochs, \
         pg_total_relation_size('public.change_log') as bytes, \
         coalesce((select max(extract(epoch from clock_timestamp() - xact_start)) from pg_stat_activity \
             where backend_xid is not null and pid <> pg_backend_pid()), 0)::float8 as writing_s, \
         (select count(*) from pg_prepared_xacts where prepared < now() - interval '1 minute') as prepared";
-    db.one("doctor.feed", SQL, vec![]).await?.ok_or_else(|| Error::internal("a row without conditions"))
+    let covered: Vec<String> = covered.iter().map(|table| (*table).to_owned()).collect();
+    db.one("doctor.feed", SQL, vec![covered.into()]).await?.ok_or_else(|| Error::internal("a row without conditions"))
 }
 
 /// The names of indexes that PostgreSQL does not use, if there are any.
