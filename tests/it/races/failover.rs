@@ -77,53 +77,72 @@ impl Load {
         }
     }
 
-    /// Versions that nobody writes: what a server has of them stays true, so it answers whether or not there is a PostgreSQL.
-    async fn known_is_answered(&self) {
+    /// Reads the versions that nobody writes, at each server; whether all answers were kept ones.
+    async fn known(&self) -> bool {
+        let mut all_kept = true;
         for process in &self.processes {
             let mut wire = Wire::new(process.address());
             for id in &self.quiet {
                 let request = format!("GET /listings/{id} HTTP/1.1\r\nhost: x\r\n\r\n");
                 let answer = wire.ask(&request).await.expect("an answer");
                 assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+                all_kept &= answer.header("age").is_some();
             }
         }
+        all_kept
     }
 
     /// PostgreSQL goes away without a word, in the middle of everything.
     async fn cut_power(&self, data: &str) {
         self.has_written().await;
-        self.known_is_answered().await;
+        // What is new to an epoch cannot be kept before its horizon has passed all that was open when it began.
+        let begun = Instant::now();
+        while !self.known().await {
+            assert!(begun.elapsed() < Duration::from_secs(60), "nothing is kept");
+        }
         self.outages.turn();
         tokio::task::block_in_place(|| cut_power(data));
-        self.known_is_answered().await;
+        // What is kept and did not change is answered, with or without a PostgreSQL.
+        self.known().await;
+    }
+
+    /// Holds what is in the database of `url` to what was acknowledged. Whoever writes on hides what was lost: so it is asked as
+    /// soon as there is a database again.
+    async fn nothing_is_lost(&self, url: &str, things: &[u64], names: &[u64]) {
+        for (thing, committed) in self.world.things.iter().zip(things) {
+            let sql = format!("select substr(name, 2) from assets where version_id = '{}'", thing.id);
+            let there: u64 = rows_of(url, &sql).await[0].parse().expect("a count");
+            assert!(there >= *committed, "{} has {there}, and {committed} was acknowledged", thing.id);
+        }
+        for (n, known) in names.iter().enumerate() {
+            let sql = format!("select display_name from producers where identity_key = '{}'", client(n).key);
+            let there: u64 = rows_of(url, &sql).await[0].parse().expect("a count");
+            assert!(there >= *known, "client {n} has {there}, and {known} was acknowledged");
+        }
+    }
+
+    /// The last counts that were acknowledged, of both kinds of writers.
+    fn acknowledged(&self) -> (Vec<u64>, Vec<u64>) {
+        let things = self.world.things.iter().map(|thing| thing.committed.load(Ordering::SeqCst));
+        (things.collect(), self.acknowledged.iter().map(|n| n.load(Ordering::SeqCst)).collect())
     }
 
     /// Ends all, and holds what is in the database to what was acknowledged. `failures` is how often PostgreSQL failed.
-    async fn end(self, failures: f64) {
+    async fn end(mut self, failures: f64) {
         self.world.stop();
-        for client in self.clients {
-            client.await.expect("a client ends");
-        }
         let mut epochs = Vec::new();
         for process in &self.processes {
             let metrics = process.metrics().await;
             let line = metrics.lines().find_map(|line| line.strip_prefix("overlay_feed_epochs_total "));
             epochs.push(line.and_then(|count| count.parse::<f64>().ok()).unwrap_or_default());
         }
+        for client in self.clients.drain(..) {
+            client.await.expect("a client ends");
+        }
+        let (things, names) = self.acknowledged();
+        self.nothing_is_lost(&self.pg_url, &things, &names).await;
         let tally = finished(&self.world, self.readers, self.writers, self.processes).await;
-        let registered: Vec<u64> = self.acknowledged.iter().map(|n| n.load(Ordering::SeqCst)).collect();
-        eprintln!("{tally}; {registered:?} names registered; {epochs:?} epochs, {failures} failures");
-        for thing in &self.world.things {
-            let sql = format!("select substr(name, 2) from assets where version_id = '{}'", thing.id);
-            let there: u64 = rows_of(&self.pg_url, &sql).await[0].parse().expect("a count");
-            let committed = thing.committed.load(Ordering::SeqCst);
-            assert!(there >= committed, "{} has {there}, and {committed} was acknowledged", thing.id);
-        }
-        for (n, known) in registered.iter().enumerate() {
-            let sql = format!("select display_name from producers where identity_key = '{}'", client(n).key);
-            let there: u64 = rows_of(&self.pg_url, &sql).await[0].parse().expect("a count");
-            assert!(there >= *known, "client {n} has {there}, and {known} was acknowledged");
-        }
+        eprintln!("{tally}; {names:?} names registered; {epochs:?} epochs, {failures} failures");
         assert_eq!((tally.stale_strong, tally.stale_token), (0, 0), "{tally}");
         assert_eq!((tally.failed, tally.wrong), (0, 0.0), "{tally}");
         // One at the start, one for each failure.
@@ -162,6 +181,14 @@ fn cut_power(data: &str) {
     };
     kill_process(Pid::from_raw(postmaster).expect("a pid"), Signal::STOP).expect("stopped");
     let children = children(postmaster);
+    // The way to the standby is gone a little earlier: who does not wait for it goes on for a moment, and that is lost.
+    let sends = |pid: &&i32| {
+        std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(b"postgres: walsender"))
+    };
+    if let Some(sender) = children.iter().find(sends) {
+        kill(*sender);
+        std::thread::sleep(Duration::from_millis(200));
+    }
     kill(postmaster);
     children.iter().copied().for_each(kill);
     assert!(children.len() > 5, "{children:?}");
@@ -212,8 +239,10 @@ async fn a_primary_that_is_killed_and_comes_back_has_all_that_was_acknowledged()
     let failures = setting("OVERLAY_FAILURES", 2);
     for _ in 0..failures {
         load.cut_power(&data).await;
+        let (things, names) = load.acknowledged();
         drop(postgres);
         postgres = serve(&root, None).await;
+        load.nothing_is_lost(&url, &things, &names).await;
         load.outages.turn();
     }
     load.has_written().await;
@@ -249,6 +278,8 @@ async fn a_synchronous_standby_takes_the_primarys_place_and_nothing_is_lost() {
         };
         load.cut_power(&data_of(&url).await).await;
         assert_eq!(rows_of(&standby_url, "select pg_promote()::text").await, ["true"]);
+        let (things, names) = load.acknowledged();
+        load.nothing_is_lost(&standby_url, &things, &names).await;
         address.turn_to_postgres(&standby_url);
         load.outages.turn();
         (primary, url) = (standby, standby_url);

@@ -165,8 +165,6 @@ async fn moving_slots_and_the_death_of_a_master_fail_no_read() {
                 load.failed.load(Ordering::SeqCst),
                 load.stale.load(Ordering::SeqCst)
             );
-            let metrics = app.get("/metrics").send().await.expect("answer").text().await.expect("text");
-            metrics.lines().filter(|line| line.starts_with("overlay_redis_faults")).for_each(|line| eprintln!("{line}"));
             assert!(keys as u64 >= wanted && redirected.iter().sum::<u64>() > 0, "{keys} {redirected:?}");
             whole(&nodes).await;
             connected(app.app.cache.redis().expect("configured")).await;
