@@ -265,7 +265,7 @@ async fn the_doctor_says_what_is_wrong_and_what_to_do() {
             let at = at.unwrap_or_else(|| panic!("no {bad}: {told}"));
             assert!(lines[at + 1].contains(advice), "{told}");
         }
-        assert!(told.contains("4 things are bad"), "{told}");
+        assert!(told.contains("5 things are bad"), "{told}");
         let (output, _) = ended(overlay(&["migrate", "down", "1", "--yes"], &[("PG_URL", &database.url)]));
         assert!(output.status.success());
         let (code, told) = examined(redis.url(), &[]);

@@ -273,6 +273,12 @@ impl Old {
             &[],
             "producer pr_x was not taken over",
         );
+        bad(
+            "price_rules",
+            "insert into price_rules values (null, null, null, 1, 5, 1, 1)",
+            &[],
+            "names neither a version nor a producer",
+        );
         bad("policies", "insert into policies values ('pol_bad', 'Bad', 1, '{\"minConf\":1}', 1, 1)", &[], "minConf");
         bad(
             "advisories",

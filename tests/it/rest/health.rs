@@ -199,3 +199,30 @@ async fn metrics_are_those_that_are_described() {
     })
     .await;
 }
+
+/// What is counted by its reason is counted under it.
+#[tokio::test(flavor = "multi_thread")]
+async fn verdicts_builds_errors_and_ended_values_are_counted() {
+    with(Setup::seeded(), async |app| {
+        let counted = async |series: &str| {
+            let text = app.get("/metrics").send().await.expect("answer").text().await.expect("body");
+            text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse::<f64>().ok()).unwrap_or_default()
+        };
+        let version = app.version("Wind power features").await;
+        app.json(&format!("/ready?versionId={}", "0".repeat(64))).await;
+        assert_eq!(counted("overlay_ready_decisions_total{reason=\"not-found\"}").await, 1.0);
+        assert_eq!(counted("overlay_bundle_build_seconds_count").await, 1.0);
+        assert!(counted("overlay_pool_wait_seconds_count").await > 0.0);
+        app.errors("{ assets(first: -1) { totalCount } }", json!({})).await;
+        assert!(counted("overlay_graphql_errors_total{code=\"BAD_REQUEST\"}").await >= 1.0);
+        app.settled().await;
+        let asset = "query($id: Hex32!) { asset(versionId: $id) { name } }";
+        app.query(asset, json!({"id": version})).await;
+        assert_eq!(counted("overlay_cache_invalid_total{tag=\"asset\"}").await, 0.0);
+        app.sql(&format!("update assets set updated_at = now() where version_id = '{version}'")).await;
+        app.caught_up().await;
+        app.query(asset, json!({"id": version})).await;
+        assert_eq!(counted("overlay_cache_invalid_total{tag=\"asset\"}").await, 1.0);
+    })
+    .await;
+}

@@ -111,6 +111,13 @@ fn producer(from: &mut Reader<'_>, context: &Context) -> Option<String> {
     here.cloned()
 }
 
+/// A row that is about nothing is a fault.
+fn names_one(from: &mut Reader<'_>) {
+    if from.text(&["version_id"]).is_none() && from.text(&["producer_id"]).is_none() {
+        from.fault("names neither a version nor a producer");
+    }
+}
+
 pub(super) fn price_rule(row: &Row, context: &Context) -> Result<Ready, Vec<String>> {
     let mut from = Reader::new(row);
     let version = from.text(&["version_id"]).and_then(|_| from.version("version_id"));
@@ -121,6 +128,7 @@ pub(super) fn price_rule(row: &Row, context: &Context) -> Result<Ready, Vec<Stri
     if version.is_some() && producer.is_some() {
         from.fault("names both a version and a producer");
     }
+    names_one(&mut from);
     from.end(|| {
         let (tier, created) = (tier.unwrap_or(1), created?);
         let id = match (&version, &producer) {
@@ -202,6 +210,7 @@ pub(super) fn target(row: &Row, context: &Context) -> Result<Ready, Vec<String>>
     let id = from.named(&["advisory_id"], 200);
     let version = from.text(&["version_id"]).and_then(|_| from.version("version_id"));
     let producer = producer(&mut from, context);
+    names_one(&mut from);
     from.end(|| {
         let id = id?;
         let one = |version: Value, producer: Value| json!({"advisory_id": id, "version_id": version, "producer_id": producer});
