@@ -11,6 +11,7 @@ use overlay::config::{Config, SETTINGS};
 use overlay::db::Db;
 use overlay::devstack::{DevStack, Options};
 use overlay::error::{Error, Result};
+use overlay::flows::import::digest::opened;
 #[cfg(feature = "importer")]
 use overlay::flows::import::legacy::Way;
 use overlay::flows::seed;
@@ -252,9 +253,7 @@ async fn once(config: &Config, stores: &Stores, command: Command) -> Result<()> 
         }
         #[cfg(feature = "importer")]
         Command::Import { format: Import::Sqlite { file, rejects, from_start, dry_run } } => {
-            let db = Db::connect(&upkeep(&stores.database)).await?;
-            boot::migrate(&db).await?;
-            db.close().await;
+            up_to_date(stores).await?;
             let way = if dry_run { Way::Dry } else { Way::Real };
             let order = legacy::Order { file: &file, rejects: rejects.as_deref(), from_start, way };
             legacy::into(&stores.database, &config.market.terms.lineage_namespace, order, say).await
@@ -267,11 +266,9 @@ async fn once(config: &Config, stores: &Stores, command: Command) -> Result<()> 
 
 async fn serve(config: &Config, stores: &Stores, seed_if_empty: bool, import: Option<PathBuf>) -> Result<()> {
     if let Some(file) = &import {
-        import::opened(file)?;
+        opened(file)?;
     }
-    let db = Db::connect(&upkeep(&stores.database)).await?;
-    boot::migrate(&db).await?;
-    db.close().await;
+    up_to_date(stores).await?;
     let app = boot::furnish(config, &stores.database, stores.redis.as_ref()).await?;
     if seed_if_empty && seed::if_empty(&app).await? {
         tracing::info!("the catalogue was empty: loaded the demo market");
@@ -312,6 +309,14 @@ async fn serve(config: &Config, stores: &Stores, seed_if_empty: bool, import: Op
     Ok(())
 }
 
+/// Brings the schema up to date.
+async fn up_to_date(stores: &Stores) -> Result<()> {
+    let db = Db::connect(&upkeep(&stores.database)).await?;
+    boot::migrate(&db).await?;
+    db.close().await;
+    Ok(())
+}
+
 async fn migrate(stores: &Stores, step: Migrate) -> Result<()> {
     let db = Db::connect(&upkeep(&stores.database)).await?;
     match step {
@@ -334,8 +339,7 @@ async fn migrate(stores: &Stores, step: Migrate) -> Result<()> {
 }
 
 async fn seed_market(config: &Config, stores: &Stores) -> Result<()> {
-    let db = Db::connect(&upkeep(&stores.database)).await?;
-    boot::migrate(&db).await?;
+    up_to_date(stores).await?;
     let app: App = boot::furnish(config, &stores.database, stores.redis.as_ref()).await?;
     let report = seed::load(&app).await?;
     println!("{report}");

@@ -19,7 +19,7 @@ use super::outage::Outage;
 use super::store::memory::Memory;
 use super::store::redis::Redis;
 use super::ttl::Ttls;
-use crate::coherence::{Clock, Moment, Replicas, Slots, Tag, Tags};
+use crate::coherence::{Clock, Moment, Replicas, Slots, Tag};
 use crate::db::tally;
 use crate::error::{Error, Result};
 
@@ -360,8 +360,12 @@ pub(super) fn wrong_type<V: Cached>(key: &Key<V>) -> Error {
 
 /// Notes the kind of tag that made a value invalid: the first that changed, or `epoch` when all of history is another.
 fn blame(clock: &Clock, entry: &Entry) {
-    let has_changed = |tag: &&Tag| !clock.is_valid(entry.moment, &Tags::new([(*tag).clone()]));
-    let changed = entry.tags.names().iter().find(has_changed).filter(|_| entry.moment.epoch == clock.moment().epoch);
+    let changed = entry
+        .tags
+        .names()
+        .iter()
+        .find(|tag| clock.has_changed(entry.moment, tag))
+        .filter(|_| entry.moment.epoch == clock.moment().epoch);
     let kind = changed.map_or("epoch", Tag::kind).to_owned();
     metrics::counter!("overlay_cache_invalid_total", "tag" => kind).increment(1);
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use sha2::{Digest, Sha256};
 
-use super::tag::{self, EVERYTHING, Slots};
+use super::tag::{self, EVERYTHING, Slots, Tag, Tags};
 
 /// One unbroken stretch of PostgreSQL's history. A crash, a fail-over or a restore begins another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -175,6 +175,11 @@ impl Clock {
     /// Whether a value loaded at `moment` still includes every known change of `tags`.
     pub fn is_valid(&self, moment: Moment, tags: &impl AsRef<Slots>) -> bool {
         self.is_unchecked || is_valid(&self.current.load(), moment, tags.as_ref())
+    }
+
+    /// Whether something of `tag` may have changed since `moment`.
+    pub fn has_changed(&self, moment: Moment, tag: &Tag) -> bool {
+        !self.is_valid(moment, &Tags::new([tag.clone()]))
     }
 
     /// As [`Self::is_valid`], for a value that is asked about again and again: `seen` keeps the version of the clock at which

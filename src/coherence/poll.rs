@@ -32,10 +32,17 @@ const BEGIN: &str = "insert into public.cache_epoch (pruned_below) \
 const DISOWN: &str = "delete from public.cache_epoch; insert into public.cache_epoch (pruned_below) \
     values (pg_snapshot_xmax(pg_current_snapshot())); delete from public.change_log where xid >= pg_snapshot_xmax(pg_current_snapshot())";
 
+/// Which cluster and which database this is.
+macro_rules! place {
+    () => {
+        "(select system_identifier::text from pg_control_system()) as system, \
+         (select oid::text from pg_database where datname = current_database()) as database"
+    };
+}
+
 /// A database that was cloned from a template, or restored from a dump, carries its original's token: the identifiers of
 /// database and table tell them apart. The table's is read with each poll, since a restore may replace the tables under us.
-const EPOCH: &str = "select (select system_identifier::text from pg_control_system()) as system, \
-    (select oid::text from pg_database where datname = current_database()) as database";
+const EPOCH: &str = concat!("select ", place!());
 
 #[derive(FromQueryResult)]
 struct PollRow {
@@ -55,13 +62,7 @@ pub(super) async fn epoch_behind(db: &Db) -> Result<Option<Epoch>> {
         database: String,
         token: Option<String>,
     }
-    const SQL: &str = concat!(
-        "select (select system_identifier::text from pg_control_system()) as system, \
-         (select oid::text from pg_database where datname = current_database()) as database, \
-         (select ",
-        epoch_token!(),
-        " from public.cache_epoch) as token"
-    );
+    const SQL: &str = concat!("select ", place!(), ", (select ", epoch_token!(), " from public.cache_epoch) as token");
     let named: Option<Named> = db.one("feed.epoch", SQL, vec![]).await?;
     Ok(named.and_then(|named| Some(Epoch::new(&named.system, &named.database, &named.token?))))
 }

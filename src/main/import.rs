@@ -8,20 +8,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use overlay::boot::upkeep;
 use overlay::db::{self, Db};
 use overlay::error::{Error, Result};
+use overlay::flows::import::digest::{digest, opened};
 use overlay::flows::import::{self, Catalogue};
-use sha2::{Digest, Sha256};
-
-/// Opens a file, or says which one cannot be opened.
-pub(crate) fn opened(file: &Path) -> Result<File> {
-    File::open(file).map_err(|e| Error::invalid(format!("{}: {e}", file.display())))
-}
 
 /// A file's name for resuming, which is the hash of its bytes, and their number.
 fn source_of(file: &Path) -> Result<(String, u64)> {
-    let mut hash = Sha256::new();
-    let bytes = std::io::copy(&mut opened(file)?, &mut DigestWriter(&mut hash));
-    let bytes = bytes.map_err(|e| Error::invalid(format!("{}: {e}", file.display())))?;
-    let hex = hash.finalize().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+    let (hex, bytes) = digest(&[file])?;
     Ok((format!("sha256:{hex}"), bytes))
 }
 
@@ -97,19 +89,6 @@ impl std::io::Write for WhenNeeded {
 
     fn flush(&mut self) -> std::io::Result<()> {
         self.file.as_mut().map_or(Ok(()), std::io::Write::flush)
-    }
-}
-
-struct DigestWriter<'a>(&'a mut Sha256);
-
-impl std::io::Write for DigestWriter<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
     }
 }
 

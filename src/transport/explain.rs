@@ -16,7 +16,7 @@ use super::caller::may_explain;
 use super::front::{FORWARDED_FOR, Front};
 use super::origin::X_CACHE;
 use crate::cache::Found;
-use crate::coherence::{Clock, Tag, Tags};
+use crate::coherence::{Clock, Tag};
 use crate::error::{Error, Kind};
 
 /// The header that asks, and that tells.
@@ -116,7 +116,7 @@ fn describe(told: &mut Value, clock: &Clock, found: &Found<Finished>) {
     told["ttlMs"] = json!(left.as_millis() as u64);
     let tags = found.kept.answer.tags();
     if !found.is_valid {
-        let has_changed = |tag: &String| !clock.is_valid(moment, &Tags::new([Tag::new(tag.as_str())]));
+        let has_changed = |tag: &String| clock.has_changed(moment, &Tag::new(tag.as_str()));
         tell(told, "changed", tags.clone().map(|tags| tags.into_iter().filter(has_changed).collect()));
     }
     tell(told, "tags", tags);

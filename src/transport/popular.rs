@@ -108,10 +108,7 @@ impl WarmUp {
 pub async fn warm(front: &Front, most: usize, rate: u32) -> usize {
     let Some(redis) = front.redis().filter(|_| most > 0) else { return 0 };
     let begun = Instant::now();
-    // It may be connecting yet.
-    while !redis.is_connected() && begun.elapsed() < Duration::from_secs(2) {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let _or_nothing_is_read = redis.answers(Duration::from_secs(2)).await;
     let requests: Vec<Request> = redis.popular(most).await.iter().filter_map(|text| read(text)).collect();
     let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate.max(1));
     let asking = async {

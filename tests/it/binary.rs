@@ -10,8 +10,7 @@ use crate::harness::{private_redis, with_database};
 
 /// The binary with a clean environment, in a folder of its own, so that no `.env` of a checkout is read.
 pub(crate) fn overlay(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
-    let folder = std::env::temp_dir().join(format!("overlay-it-{}", uuid::Uuid::new_v4().simple()));
-    std::fs::create_dir_all(&folder).expect("folder");
+    let folder = crate::harness::folder();
     let mut command = Command::new(env!("CARGO_BIN_EXE_overlay"));
     command.args(arguments).current_dir(folder).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
     // Nothing listens there: a server that was given a Redis starts none.

@@ -3,7 +3,6 @@
 
 mod old;
 
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use old::{Old, THEN};
@@ -14,18 +13,12 @@ use overlay::flows::import::legacy::{self, Progress, Report, Row, Source, Sqlite
 use serde_json::{Value, json};
 
 use crate::harness::chain::Chain;
-use crate::harness::{Setup, TestApp, patient, with};
+use crate::harness::{Setup, TestApp, folder, patient, with};
 
 struct Silent;
 
 impl Progress for Silent {
     fn at(&mut self, _taken: &Taken) {}
-}
-
-fn folder() -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("overlay-it-{}", uuid::Uuid::new_v4().simple()));
-    std::fs::create_dir_all(&folder).expect("folder");
-    folder
 }
 
 /// Imports; answers what is told, and the rejects.

@@ -105,6 +105,20 @@ impl Redis {
         answer.map(|_| begun.elapsed()).ok_or_else(|| Error::unavailable("Redis cannot be reached"))
     }
 
+    /// As [`Self::ping`], as soon as it answers, for as long as `patience` lasts: it may be connecting yet.
+    ///
+    /// # Errors
+    /// As [`Self::ping`].
+    pub async fn answers(&self, patience: Duration) -> Result<Duration> {
+        let begun = Instant::now();
+        loop {
+            match self.ping().await {
+                Err(_) if begun.elapsed() < patience => tokio::time::sleep(Duration::from_millis(20)).await,
+                outcome => return outcome,
+            }
+        }
+    }
+
     /// One round trip for all keys, in order. Anything that goes wrong is a miss.
     pub(in crate::cache) async fn get_many<K: ToRedisArgs>(&self, keys: &[K]) -> Vec<Option<Vec<u8>>> {
         let mut command = redis::cmd("MGET");

@@ -252,15 +252,7 @@ pub async fn redis(redis: Option<&Redis>) -> Finding {
         let advice = "set REDIS_URL: without it there are no sessions, and processes share no cache";
         return wrong(State::Warning, "no Redis is configured", advice);
     };
-    let answers = async {
-        loop {
-            if let Ok(took) = redis.ping().await {
-                return took;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    match tokio::time::timeout(Duration::from_secs(3), answers).await {
+    match redis.answers(Duration::from_secs(3)).await {
         Ok(took) => good(format!("Redis answers in {:.1} ms", took.as_secs_f64() * 1e3)),
         Err(_) => wrong(
             State::Bad,

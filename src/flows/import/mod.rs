@@ -6,6 +6,7 @@
 //! version is named by its hash, applying a line twice changes nothing. Lineage is told of a batch in its transaction.
 //! [`legacy`] takes over whole installations of the old server.
 
+pub mod digest;
 pub mod legacy;
 mod store;
 

@@ -117,8 +117,7 @@ async fn all_masters_share_the_entries_and_the_loss_of_one_fails_no_read() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_encrypted_cluster_is_reached_with_the_same_certificates() {
     let authority = Authority::new();
-    let folder = std::env::temp_dir().join(format!("overlay-it-{}", uuid::Uuid::new_v4().simple()));
-    std::fs::create_dir_all(&folder).expect("folder");
+    let folder = crate::harness::folder();
     let [ca, certificate, key] = authority.write(&folder);
     let tls = || {
         let port = free_port().to_string();

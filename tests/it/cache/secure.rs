@@ -93,8 +93,7 @@ async fn a_private_authority_and_a_client_certificate_are_what_it_takes() {
 async fn the_settings_lead_to_an_encrypted_cache() {
     let authority = Authority::new();
     let Some(server) = encrypted(&authority, &[]).await else { return };
-    let folder = std::env::temp_dir().join(format!("overlay-it-{}", uuid::Uuid::new_v4().simple()));
-    std::fs::create_dir_all(&folder).expect("folder");
+    let folder = crate::harness::folder();
     with_database(async |database| {
         let [ca, certificate, key] = authority.write(&folder);
         let setup = Setup::seeded().redis(format!("rediss://{}", server.address()));

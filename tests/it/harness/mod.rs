@@ -33,6 +33,13 @@ pub(crate) use proxy::{Mode, Proxy};
 pub(crate) use stores::{Database, private_redis};
 pub(crate) use wire::{Answer, Wire};
 
+/// A new folder.
+pub(crate) fn folder() -> std::path::PathBuf {
+    let folder = std::env::temp_dir().join(format!("overlay-it-{}", uuid::Uuid::new_v4().simple()));
+    std::fs::create_dir_all(&folder).expect("folder");
+    folder
+}
+
 /// Settings of a server under test, beside the defaults.
 #[derive(Clone, Default)]
 pub(crate) struct Setup {

@@ -28,8 +28,7 @@ impl Node {
         let mut told = String::new();
         // A port that was free may be taken by the time the server wants it.
         for _ in 0..5 {
-            let folder = std::env::temp_dir().join(format!("overlay-it-{}", uuid::Uuid::new_v4().simple()));
-            std::fs::create_dir_all(&folder).expect("folder");
+            let folder = super::folder();
             let port = free_port();
             let arguments = arguments(&folder, port);
             match Self::run(&folder, &arguments).await {

@@ -19,8 +19,7 @@ pub(crate) struct Process {
 impl Process {
     /// Starts a server with these settings and the demo market.
     pub(crate) fn start(settings: &[(&str, &str)]) -> Self {
-        let folder = std::env::temp_dir().join(format!("overlay-it-{}", uuid::Uuid::new_v4().simple()));
-        std::fs::create_dir_all(&folder).expect("folder");
+        let folder = super::folder();
         let binary = std::env::var("OVERLAY_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_overlay").to_owned());
         let mut command = Command::new(binary);
         command.args(["serve", "--seed-if-empty"]).current_dir(folder).env_clear();

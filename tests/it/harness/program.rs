@@ -16,8 +16,7 @@ pub(crate) struct Folder {
 
 impl Folder {
     pub(crate) fn like(other: &Path) -> Self {
-        let path = std::env::temp_dir().join(format!("overlay-it-{}", uuid::Uuid::new_v4().simple()));
-        std::fs::create_dir_all(&path).expect("folder");
+        let path = super::folder();
         let owner =
             std::fs::metadata(other).map_or_else(|e| panic!("{}: {e}", other.display()), |m| (m.uid(), m.gid()));
         chown(&path, Some(owner.0), Some(owner.1)).expect("given away");

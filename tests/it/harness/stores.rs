@@ -94,8 +94,7 @@ pub(super) fn redis_is_optional() -> bool {
 
 /// A Redis of the test's own; `None` (told loudly) on a machine that has none and may do without.
 pub(crate) async fn private_redis() -> Option<(RedisServer, PathBuf)> {
-    let folder = std::env::temp_dir().join(format!("overlay-it-{}", uuid::Uuid::new_v4().simple()));
-    std::fs::create_dir_all(&folder).expect("folder");
+    let folder = super::folder();
     match RedisServer::start(&folder).await {
         Ok(server) => Some((server, folder)),
         Err(error) if redis_is_optional() => {

@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 
 use super::nemesis::Outages;
-use super::reader::{Reader, Tally};
+use super::reader::{self, Tally};
 use super::world::World;
 use super::{finished, seed, setting, writer};
 use crate::harness::keys::{Keys, bytes, nonce, with_headers};
@@ -45,17 +45,7 @@ impl Load {
         let outages = Arc::new(Outages::default());
         let addresses: Vec<String> = processes.iter().map(|p| p.address().to_owned()).collect();
         let acknowledged: Arc<[AtomicU64; 2]> = Arc::default();
-        let readers = (0..12).map(|n| {
-            let (world, addresses, outages) = (world.clone(), addresses.clone(), outages.clone());
-            tokio::spawn(async move {
-                let mut reader = Reader::new(world.clone(), &addresses, n);
-                while !world.is_stopped() {
-                    reader.read(&outages).await;
-                }
-                reader.tally
-            })
-        });
-        let readers = readers.collect();
+        let readers = reader::start(&world, &addresses, &outages, 12);
         let clients = addresses
             .iter()
             .enumerate()

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use overlay::devstack::{DevStack, Options, RedisServer};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 
-use super::reader::Reader;
+use super::reader;
 use super::world::{Dice, World};
 use super::{finished, seed, setting, writer};
 use crate::harness::process::Process;
@@ -64,17 +64,7 @@ async fn the_nemesis_makes_no_read_stale() {
     let outages = Arc::new(Outages::default());
     let writers = writer::start(&world, &pg_url, 3);
     let addresses: Vec<String> = processes.iter().map(|p| p.address().to_owned()).collect();
-    let readers = (0..12).map(|n| {
-        let (world, addresses, outages) = (world.clone(), addresses.clone(), outages.clone());
-        tokio::spawn(async move {
-            let mut reader = Reader::new(world.clone(), &addresses, n);
-            while !world.is_stopped() {
-                reader.read(&outages).await;
-            }
-            reader.tally
-        })
-    });
-    let readers: Vec<_> = readers.collect();
+    let readers = reader::start(&world, &addresses, &outages, 12);
     let mut nemesis = Nemesis {
         postgres: Some(postgres),
         root: root.clone(),

@@ -6,9 +6,28 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinHandle;
+
 use super::nemesis::Outages;
 use super::world::{Dice, Thing, World};
 use crate::harness::{Answer, Wire};
+
+/// Starts readers, which read until the world is stopped.
+pub(super) fn start(
+    world: &Arc<World>, addresses: &[String], outages: &Arc<Outages>, count: u64,
+) -> Vec<JoinHandle<Tally>> {
+    let start = |n| {
+        let (world, addresses, outages) = (world.clone(), addresses.to_owned(), outages.clone());
+        tokio::spawn(async move {
+            let mut reader = Reader::new(world.clone(), &addresses, n);
+            while !world.is_stopped() {
+                reader.read(&outages).await;
+            }
+            reader.tally
+        })
+    };
+    (0..count).map(start).collect()
+}
 
 /// What the readers found.
 #[derive(Default)]

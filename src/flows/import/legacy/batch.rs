@@ -176,10 +176,7 @@ impl Import<'_> {
 
     /// What producers are called here, by what they were called there.
     pub(super) async fn registered(&self) -> Result<HashMap<String, String>> {
-        let mut keys: Vec<String> = self.context.keys.values().cloned().collect();
-        keys.sort_unstable();
-        keys.dedup();
-        let here = store::producers(self.into.db, keys).await?;
+        let here = store::producers(self.into.db, self.context.keys.values().cloned().collect()).await?;
         let called = |(id, key): (&String, &String)| match here.get(key) {
             Some(here) => Some((id.clone(), here.clone())),
             None => (self.way == Way::Dry).then(|| (id.clone(), id.clone())),

@@ -159,15 +159,25 @@ impl<'a> Reader<'a> {
     /// JSON in a text.
     pub(super) fn json(&mut self, names: &[&str]) -> Option<Value> {
         let text = self.text(names)?;
-        match serde_json::from_str(&text) {
+        self.parsed(names[0], &text)
+    }
+
+    /// JSON in a text of `most` bytes that must be there.
+    pub(super) fn document(&mut self, name: &str, most: usize) -> Option<Value> {
+        let text = self.named(&[name], most)?;
+        self.parsed(name, &text)
+    }
+
+    fn parsed(&mut self, name: &str, text: &str) -> Option<Value> {
+        match serde_json::from_str(text) {
             Ok(Value::Null) => None,
             Ok(value) if crate::domain::has_nul(&value) => {
-                self.fault(format!("{}: holds a NUL", names[0]));
+                self.fault(format!("{name}: holds a NUL"));
                 None
             }
             Ok(value) => Some(value),
             Err(cause) => {
-                self.fault(format!("{}: not JSON: {cause}", names[0]));
+                self.fault(format!("{name}: not JSON: {cause}"));
                 None
             }
         }

@@ -32,9 +32,8 @@ pub(super) const DECLARATIONS: Shape = Shape {
 /// A manifest is checked as one that is published: its identifier is its hash, and all that it says follows from it.
 pub(super) fn manifest(row: &Row, _context: &Context) -> Result<Ready, Vec<String>> {
     let mut from = Reader::new(row);
-    let (id, text) = (from.version("version_id"), from.named(&["manifest_json"], crate::flows::import::MAX_LINE));
-    let manifest = from.json(&["manifest_json"]);
-    let (id, manifest) = from.end(|| text.and(id).zip(manifest))?;
+    let (id, manifest) = (from.version("version_id"), from.document("manifest_json", crate::flows::import::MAX_LINE));
+    let (id, manifest) = from.end(|| id.zip(manifest))?;
     let published = manifest::check(&manifest).map_err(|f| f.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     if published.version_id != id {
         return Err(vec![format!("version_id: the manifest's hash is {}", published.version_id)]);

@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, params};
-use sha2::{Digest, Sha256};
 
 use super::Source;
 use super::cells::{Cell, MAX_CELL, Row};
-use crate::domain::hex::encode_hex;
 use crate::error::{Error, Result};
+use crate::flows::import::digest::digest;
 
 /// An open file.
 pub struct Sqlite {
@@ -43,15 +42,9 @@ impl Sqlite {
     /// # Errors
     /// `bad-request` when it is no SQLite database, with what to do.
     pub fn open(file: &Path) -> Result<Self> {
-        let read =
-            |path: &Path| std::fs::File::open(path).map_err(|e| Error::invalid(format!("{}: {e}", path.display())));
-        let mut hash = Sha256::new();
         let log = log_of(file);
         let has_log = std::fs::metadata(&log).is_ok_and(|log| log.len() > 0);
-        for path in [Some(file), has_log.then_some(log.as_path())].into_iter().flatten() {
-            std::io::copy(&mut read(path)?, &mut Digested(&mut hash))
-                .map_err(|e| Error::invalid(format!("{}: {e}", path.display())))?;
-        }
+        let (hex, _bytes) = digest(&[file, &log][..1 + usize::from(has_log)])?;
         // Without a log the file is all there is, and can be read where nothing may be written, as from a read-only disk.
         let mut address = url::Url::from_file_path(std::path::absolute(file).map_err(Error::internal)?)
             .map_err(|()| Error::invalid("the file's name has no address"))?;
@@ -61,20 +54,7 @@ impl Sqlite {
         connection.busy_timeout(Duration::from_secs(5)).map_err(unreadable)?;
         // One transaction to the end: all tables as of one moment.
         connection.execute_batch("begin; select count(*) from sqlite_schema;").map_err(unreadable)?;
-        Ok(Self { connection, name: format!("sqlite:{}", encode_hex(&hash.finalize())) })
-    }
-}
-
-struct Digested<'a>(&'a mut Sha256);
-
-impl std::io::Write for Digested<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
+        Ok(Self { connection, name: format!("sqlite:{}", hex) })
     }
 }
 

@@ -141,10 +141,7 @@ fn edge(row: &Row, _context: &Context) -> Result<Ready, Vec<String>> {
 
 fn event(row: &Row, _context: &Context) -> Result<Ready, Vec<String>> {
     let mut from = Reader::new(row);
-    if from.named(&["payload_json"], super::cells::MAX_CELL).is_none() {
-        return from.end(|| None);
-    }
-    let payload = from.json(&["payload_json"]);
+    let payload = from.document("payload_json", super::cells::MAX_CELL);
     let payload = from.end(|| payload)?;
     read(payload).map(Ready::event).map_err(|faults| faults.iter().map(ToString::to_string).collect())
 }
