@@ -154,7 +154,7 @@ pub async fn furnish(config: &Config, database: &db::Config, redis: Option<&Redi
     prune::start(db.clone(), &feed, config.feed_retention);
     let redis = redis.map(Redis::start).transpose()?;
     let replicas = Replicas::start(&config.replicas, clock.clone()).await?;
-    let cache = Cache::new(clock, replicas, redis, config.cache.clone());
+    let cache = Cache::new(clock, db.clone(), replicas, redis, config.cache.clone());
     Ok(App::new(db, cache, feed, config.market.terms.clone(), config.market.admins.clone()))
 }
 

@@ -16,12 +16,14 @@ use crate::error::Result;
 
 mod exists;
 mod fault;
+mod gate;
 mod pool;
 mod snapshot;
 pub mod tally;
 mod transaction;
 
 use fault::{explained, is_lost, sqlx_error};
+use gate::Gate;
 pub use pool::{Config, PoolStats, close, connect};
 use pool::{options, sized};
 use snapshot::SNAPSHOT;
@@ -43,6 +45,7 @@ pub(crate) use epoch_token;
 pub struct Db {
     pool: DatabaseConnection,
     max: u32,
+    gate: Arc<Gate>,
     statements: Arc<AtomicU64>,
     begin: Begin,
 }
@@ -63,7 +66,12 @@ impl Db {
                 (Database::connect(options).await.map_err(explained)?, Begin::pooled(config.statement_timeout))
             }
         };
-        Ok(Self { pool, max, statements: Arc::default(), begin })
+        Ok(Self::over(pool, config, begin))
+    }
+
+    fn over(pool: DatabaseConnection, config: &Config, begin: Begin) -> Self {
+        let gate = Gate::new(config.pool_max, config.acquire_timeout, config.standstill);
+        Self { pool, max: config.pool_max, gate: Arc::new(gate), statements: Arc::default(), begin }
     }
 
     /// A pool that connects when it is first used: a replica that is away is no reason not to start.
@@ -73,8 +81,7 @@ impl Db {
     pub async fn lazy(config: &Config, name: &str) -> Result<Self> {
         let mut options = options(config, name, 0, config.pool_max);
         options.connect_lazy(true);
-        let (pool, max) = (Database::connect(options).await?, config.pool_max);
-        Ok(Self { pool, max, statements: Arc::default(), begin: Begin::default() })
+        Ok(Self::over(Database::connect(options).await?, config, Begin::default()))
     }
 
     /// Opens a snapshot.
@@ -82,7 +89,12 @@ impl Db {
     /// # Errors
     /// As [`Self::all`].
     pub async fn snapshot(&self) -> Result<Snapshot> {
-        Ok(Snapshot { tx: tally::asking(Open::begin(&self.pool, &Begin::snapshot())).await? })
+        Ok(Snapshot { tx: self.open(&Begin::snapshot()).await? })
+    }
+
+    /// Opens a transaction.
+    async fn open(&self, how: &Begin) -> Result<Open, DbErr> {
+        Open::begin(&self.pool, how, self.gate.pass().await?).await
     }
 
     /// The pool itself, for the migrator.
@@ -113,16 +125,22 @@ impl Db {
     /// Through a pooler a statement is a transaction: else what prepares it and what runs it may go to two connections.
     async fn read(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         if !self.begin.is_pooled() {
+            let _seat = self.gate.pass().await?;
             return self.pool.query_all_raw(statement).await;
         }
         // On the heap, as all of SeaORM's are: it is part of what every request is made of.
         Box::pin(async {
-            let tx = Open::begin(&self.pool, &self.begin).await?;
+            let tx = self.open(&self.begin).await?;
             let rows = tx.all(statement).await?;
             tx.commit().await?;
             Ok(rows)
         })
         .await
+    }
+
+    async fn read_one(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        let _seat = self.gate.pass().await?;
+        self.pool.query_one_raw(statement).await
     }
 
     /// A read whose connection turns out to be lost is made again on another: after a restart of PostgreSQL every idle one
@@ -132,14 +150,14 @@ impl Db {
         F: Future<Output = Result<T, DbErr>>,
     {
         for _ in 0..=self.max {
-            match tally::asking(read()).await {
+            match read().await {
                 Err(cause) if is_lost(&cause) => {
                     metrics::counter!("overlay_sql_retries_total", "statement" => name).increment(1);
                 }
                 outcome => return outcome,
             }
         }
-        tally::asking(read()).await
+        read().await
     }
 
     /// The first row of a statement, if any.
@@ -156,7 +174,7 @@ impl Db {
                 self.observed(name, self.retried(name, read)).await?.into_iter().next()
             }
             Err(_) => {
-                let read = || self.pool.query_one_raw(statement(sql, values.clone()));
+                let read = || self.read_one(statement(sql, values.clone()));
                 self.observed(name, self.retried(name, read)).await?
             }
         };
@@ -169,7 +187,11 @@ impl Db {
     /// As [`Self::all`].
     pub async fn ping(&self) -> Result<Duration> {
         let begun = Instant::now();
-        self.observed("db.ping", tally::asking(self.pool.execute_unprepared("select 1"))).await?;
+        let ask = async {
+            let _seat = self.gate.pass().await?;
+            self.pool.execute_unprepared("select 1").await
+        };
+        self.observed("db.ping", ask).await?;
         Ok(begun.elapsed())
     }
 
@@ -183,7 +205,7 @@ impl Db {
         T: Send,
         F: for<'t> FnOnce(&'t Tx) -> BoxFuture<'t, Result<T>> + Send,
     {
-        let begun = self.observed("db.begin", tally::asking(Open::begin(&self.pool, &self.begin))).await?;
+        let begun = self.observed("db.begin", self.open(&self.begin)).await?;
         let tx = Tx { tx: begun, statements: self.statements.clone() };
         let outcome = work(&tx).instrument(tracing::info_span!("transaction", name)).await;
         match outcome {
@@ -211,6 +233,7 @@ impl Db {
     ) -> Result<T> {
         // The lock belongs to the session, and ends with it however this ends.
         let session = async {
+            let _seat = self.gate.pass().await?;
             let mut session = self.pool.get_postgres_connection_pool().acquire().await.map_err(sqlx_error)?.detach();
             let sql = format!("select pg_advisory_lock({lock})");
             sea_orm::sqlx::Executor::execute(&mut session, sea_orm::sqlx::AssertSqlSafe(sql))
@@ -244,6 +267,7 @@ impl Db {
     pub async fn maintain(&self, name: &'static str, sql: &str) -> Result<()> {
         // One simple-protocol message would be one transaction, in which `vacuum` may not run.
         let work = async {
+            let _seat = self.gate.pass().await?;
             let mut connection = self.pool.get_postgres_connection_pool().acquire().await.map_err(sqlx_error)?;
             for statement in ["set statement_timeout = 0", sql, "reset statement_timeout"] {
                 sea_orm::sqlx::Executor::execute(&mut *connection, sea_orm::sqlx::AssertSqlSafe(statement))

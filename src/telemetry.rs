@@ -137,7 +137,8 @@ fn describe() {
     use metrics::{describe_counter, describe_gauge, describe_histogram};
     describe_histogram!("overlay_http_seconds", "Time from a request's arrival to its answer's headers");
     describe_histogram!("overlay_sql_seconds", "Time for one SQL statement, waiting for a connection included");
-    describe_histogram!("overlay_pool_wait_seconds", "Time spent waiting for a PostgreSQL connection, in vain too");
+    describe_histogram!("overlay_pool_wait_seconds", "Time until a PostgreSQL connection came free, or none did");
+    describe_counter!("overlay_pool_refused_total", "Statements for which no PostgreSQL connection came free");
     describe_counter!("overlay_slow_requests_total", "Requests that took SLOW_REQUEST_MS or longer, by route");
     describe_counter!("overlay_sql_errors_total", "SQL statements that failed");
     describe_histogram!("overlay_redis_seconds", "Time for one call to Redis");

@@ -8,41 +8,77 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Mutex;
+
 use super::counts::{Look, count};
 use super::entry::{self, Age, Entry, Loaded, now_ms};
 use super::key::{Cached, Key};
 use super::ledger::{Ledger, Outcome};
 use super::read::{Inner, Load, wrong_type};
 use super::store::redis::Redis;
+use crate::db::Db;
 use crate::error::{Error, Kind as Fault, Result};
 
-/// Longest wait for PostgreSQL where a cached value could be served instead.
+/// Longest wait for what PostgreSQL is asked, where a cached value could be served instead.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// How long PostgreSQL counts as away after it did not answer, ms; then one read tries again.
-const AWAY_MS: u64 = 1_000;
+/// Longest wait for the answer whether PostgreSQL answers at all.
+const PING: Duration = Duration::from_millis(50);
 
-/// Until when PostgreSQL counts as away.
-#[derive(Default)]
+/// How long it is taken for known that it does or does not, ms.
+const KNOWN_MS: u64 = 1_000;
+
+/// Whether PostgreSQL answers, asked only while the feed is too old to tell.
 pub(super) struct Outage {
-    until_ms: AtomicU64,
+    db: Db,
+    /// Until when that is known, ms, and in the lowest bit the answer.
+    known: AtomicU64,
+    asking: Mutex<()>,
 }
 
 impl Outage {
-    /// Whether this read should try PostgreSQL: all may while it answers; when it does not, one now and then.
-    fn may_try(&self) -> bool {
-        let (now, until) = (now_ms(), self.until_ms.load(Ordering::Relaxed));
-        until == 0
-            || now >= until
-                && self.until_ms.compare_exchange(until, now + AWAY_MS, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    pub(super) fn of(db: Db) -> Self {
+        Self { db, known: AtomicU64::new(1), asking: Mutex::default() }
     }
 
-    fn answered(&self) {
-        self.until_ms.store(0, Ordering::Relaxed);
+    /// Readers wait for this when nothing is known, all for the same question. Once PostgreSQL is away, nobody does: it is asked
+    /// in the background whether it is back.
+    async fn answers(self: &Arc<Self>) -> bool {
+        if let Some(known) = self.known() {
+            return known;
+        }
+        let _turn = self.asking.lock().await;
+        match self.known() {
+            Some(known) => known,
+            None => self.ask(PING).await,
+        }
     }
 
-    fn did_not_answer(&self) {
-        self.until_ms.store(now_ms() + AWAY_MS, Ordering::Relaxed);
+    fn known(self: &Arc<Self>) -> Option<bool> {
+        let known = self.known.load(Ordering::Relaxed);
+        let (now, until, answers) = (now_ms(), known >> 1, known & 1 == 1);
+        if now < until {
+            return Some(answers);
+        }
+        if answers || now >= until + KNOWN_MS {
+            return None;
+        }
+        let longer = (now + KNOWN_MS) << 1;
+        if self.known.compare_exchange(known, longer, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            let own = self.clone();
+            tokio::spawn(async move { own.ask(Duration::from_millis(KNOWN_MS)).await });
+        }
+        Some(false)
+    }
+
+    async fn ask(&self, patience: Duration) -> bool {
+        let answers = tokio::time::timeout(patience, self.db.ping()).await.is_ok_and(|answer| answer.is_ok());
+        self.note(answers);
+        answers
+    }
+
+    fn note(&self, answers: bool) {
+        self.known.store((now_ms() + KNOWN_MS) << 1 | u64::from(answers), Ordering::Relaxed);
     }
 }
 
@@ -91,15 +127,15 @@ impl Inner {
         let wanted = unique.ids.clone();
         let values = match self.last_known(&unique.keys).await {
             None => self.fresh(ledger, load(wanted).await?),
-            Some(known) if !self.outage.may_try() => self.serve(ledger, known, &unique.keys)?,
+            Some(known) if !self.outage.answers().await => self.serve(ledger, known, &unique.keys)?,
             Some(known) => match tokio::time::timeout(PATIENCE, load(wanted)).await {
                 Ok(Err(error)) if !matches!(error.kind(), Fault::Unavailable | Fault::Timeout) => return Err(error),
                 Ok(Ok(loaded)) => {
-                    self.outage.answered();
+                    self.outage.note(true);
                     self.fresh(ledger, loaded)
                 }
                 Ok(Err(_)) | Err(_) => {
-                    self.outage.did_not_answer();
+                    self.outage.note(false);
                     self.serve(ledger, known, &unique.keys)?
                 }
             },

@@ -20,7 +20,7 @@ use super::store::memory::Memory;
 use super::store::redis::Redis;
 use super::ttl::Ttls;
 use crate::coherence::{Clock, Moment, Replicas, Slots, Tag};
-use crate::db::tally;
+use crate::db::{Db, tally};
 use crate::error::{Error, Result};
 
 /// Sizes and times of the cache.
@@ -62,7 +62,8 @@ impl<I, V, F> Load<I, V> for F where
 
 impl Cache {
     /// A cache over `clock`, with Redis when there is one; what it misses is loaded from `replicas` where those are fresh.
-    pub fn new(clock: Arc<Clock>, replicas: Arc<Replicas>, redis: Option<Redis>, config: Config) -> Self {
+    /// `db` is asked whether PostgreSQL is there when the feed cannot tell.
+    pub fn new(clock: Arc<Clock>, db: Db, replicas: Arc<Replicas>, redis: Option<Redis>, config: Config) -> Self {
         Self {
             inner: Arc::new(Inner {
                 clock,
@@ -71,7 +72,7 @@ impl Cache {
                 redis,
                 flights: Arc::default(),
                 ttls: config.ttls,
-                outage: Arc::default(),
+                outage: Arc::new(Outage::of(db)),
                 brought: Quota::default(),
                 is_private: false,
             }),

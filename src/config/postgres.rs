@@ -37,6 +37,7 @@ fn sizes(r: &mut Reader<'_>) -> db::Config {
     let sizes = db::Config {
         pool_min: r.number("PG_POOL_MIN", 0, 1_000),
         pool_max: r.number("PG_POOL_MAX", 1, 1_000),
+        standstill: r.ms("PG_POOL_WAIT_MS", 1, 600_000),
         statement_timeout: r.ms("SQL_TIMEOUT_MS", 10, 600_000),
         ..db::Config::new("")
     };

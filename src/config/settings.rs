@@ -53,6 +53,12 @@ pub const SETTINGS: &[Setting] = &[
     setting("PG_READ_MAX_LAG_MS", "10000", "1 to 86400000", "a replica further behind is not read"),
     setting("PG_POOL_MIN", "2", "0 to 1000", "connections kept open"),
     setting("PG_POOL_MAX", "20", "1 to 1000, not below PG_POOL_MIN", "connections at most"),
+    setting(
+        "PG_POOL_WAIT_MS",
+        "80",
+        "1 to 600000",
+        "when no connection comes free for so long, who waits for one is answered 503",
+    ),
     setting("SQL_TIMEOUT_MS", "5000", "10 to 600000", "longest time for one statement"),
     secret(
         "REDIS_URL",

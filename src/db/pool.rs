@@ -5,7 +5,6 @@ use std::time::Duration;
 use sea_orm::{ConnectOptions, Database, DatabaseConnection};
 
 use super::fault::explained;
-use super::tally;
 use crate::error::Result;
 
 /// How to reach PostgreSQL.
@@ -22,8 +21,10 @@ pub struct Config {
     pub pool_max: u32,
     /// Longest time PostgreSQL may spend on one statement.
     pub statement_timeout: Duration,
-    /// Longest wait for a free connection.
+    /// Longest wait for a connection: until one comes free, and until a new one is made.
     pub acquire_timeout: Duration,
+    /// Longest wait for one to come free while none does.
+    pub standstill: Duration,
 }
 
 impl Config {
@@ -36,6 +37,7 @@ impl Config {
             pool_max: 20,
             statement_timeout: Duration::from_secs(5),
             acquire_timeout: Duration::from_secs(2),
+            standstill: Duration::from_millis(80),
         }
     }
 }
@@ -82,17 +84,6 @@ pub(super) fn sized(url: &str, config: &Config, name: &str, min: u32, max: u32) 
         // A ping before every use costs a round trip; an idle connection is the one that may have died.
         .test_before_acquire(false)
         .test_before_acquire_if_idle_for(Duration::from_secs(1))
-        // Both run in the task that waits for the connection.
-        .map_sqlx_postgres_before_acquire(|_, _| {
-            tally::given();
-            Box::pin(async { Ok(true) })
-        })
-        .map_sqlx_postgres_pool_opts(|pool| {
-            pool.after_connect(|_, _| {
-                tally::given();
-                Box::pin(async { Ok(()) })
-            })
-        })
         .sqlx_logging(false)
         .set_application_name(format!("overlay-{name}"));
     options

@@ -4,15 +4,12 @@
 //! A tally goes with the request's own task. Work that is handed to another task takes it along with [`carried`]; without a
 //! tally (background work, or nobody wants to know) there is nothing to add to.
 
-use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 tokio::task_local! {
     static TALLY: Arc<Tally>;
-    /// When a connection was asked for, and whether it was given.
-    static ASKED: (Instant, Cell<bool>);
 }
 
 /// What one request costs. Times are sums: of what is waited for at the same time, each counts.
@@ -33,7 +30,7 @@ impl Tally {
         (self.statements.load(Ordering::Relaxed), us(&self.sql_us))
     }
 
-    /// Time spent waiting for a connection of the pool; it is part of the statements' time.
+    /// Time spent waiting until a connection of the pool came free; it is part of the statements' time.
     pub fn pool_wait(&self) -> Duration {
         us(&self.pool_us)
     }
@@ -124,24 +121,8 @@ pub fn carried<F: Future>(work: F) -> impl Future<Output = F::Output> {
     within(current(), work)
 }
 
-/// Runs work that begins with waiting for a connection of the pool, and notes how long that took.
-pub(super) async fn asking<T, E>(work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-    let work = async {
-        let outcome = work.await;
-        // Nobody gave one: all the time went into waiting for it.
-        if outcome.is_err() {
-            given();
-        }
-        outcome
-    };
-    ASKED.scope((Instant::now(), Cell::new(false)), work).await
-}
-
-/// The pool has given a connection.
-pub(super) fn given() {
-    let waited = ASKED.try_with(|(asked, is_given)| (!is_given.replace(true)).then(|| asked.elapsed()));
-    if let Ok(Some(waited)) = waited {
-        metrics::histogram!("overlay_pool_wait_seconds").record(waited);
-        note(|tally| add(&tally.pool_us, waited));
-    }
+/// Notes a wait for a connection of the pool, in vain or not.
+pub(super) fn waited(time: Duration) {
+    metrics::histogram!("overlay_pool_wait_seconds").record(time);
+    note(|tally| add(&tally.pool_us, time));
 }

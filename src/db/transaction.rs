@@ -9,6 +9,7 @@ use sea_orm::{DatabaseConnection, DbErr, FromQueryResult, QueryResult, Statement
 use sea_query_sqlx::SqlxValues;
 use tokio::sync::Mutex;
 
+use super::gate::Seat;
 use super::{epoch_token, fault, observed, statement};
 use crate::error::{Error, Result};
 
@@ -49,13 +50,15 @@ pub(super) struct Open {
     tx: Mutex<Transaction<'static, Postgres>>,
     /// Whether statements get names, to be prepared once a connection. A pooler would look for them on other connections.
     has_names: bool,
+    /// Given back after the connection.
+    _seat: Seat,
 }
 
 impl Open {
-    pub(super) async fn begin(pool: &DatabaseConnection, how: &Begin) -> Result<Self, DbErr> {
+    pub(super) async fn begin(pool: &DatabaseConnection, how: &Begin, seat: Seat) -> Result<Self, DbErr> {
         let pool = pool.get_postgres_connection_pool();
         let begun = Box::pin(pool.begin_with(AssertSqlSafe(how.sql.clone()))).await;
-        Ok(Self { tx: Mutex::new(begun.map_err(fault::sqlx_error)?), has_names: !how.is_pooled })
+        Ok(Self { tx: Mutex::new(begun.map_err(fault::sqlx_error)?), has_names: !how.is_pooled, _seat: seat })
     }
 
     fn query<'q>(&self, statement: Statement) -> Query<'q, Postgres, SqlxValues> {

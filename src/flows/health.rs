@@ -10,7 +10,7 @@ use crate::db::PoolStats;
 pub enum Status {
     /// All is well.
     Ok,
-    /// Reads work, slower than they should: Redis is away, or the feed lags.
+    /// Reads work, slower than they should, or not all of them: Redis is away, the feed lags, or all connections are in use.
     Degraded,
     /// PostgreSQL is away: reads that no cache has fail.
     Error,
@@ -61,19 +61,13 @@ pub async fn check(app: &App) -> Health {
     let (postgresql, redis) = tokio::join!(postgresql, redis);
     let postgresql = postgresql.ok().and_then(Result::ok);
     let has_redis = app.cache.redis().is_some();
-    let clock = app.cache.clock();
+    let (clock, pool) = (app.cache.clock(), app.db.pool_stats());
     let status = match (postgresql, !has_redis || redis.is_some(), clock.is_trustworthy()) {
-        (None, ..) => Status::Error,
         (Some(_), true, true) => Status::Ok,
+        // All connections are in use, but not the feed's: PostgreSQL is there, and what is cached can be served.
+        (None, _, true) if pool.idle == 0 && pool.size >= pool.max => Status::Degraded,
+        (None, ..) => Status::Error,
         (Some(_), ..) => Status::Degraded,
     };
-    Health {
-        status,
-        postgresql,
-        has_redis,
-        redis,
-        pool: app.db.pool_stats(),
-        feed_lag: clock.age(),
-        horizon: clock.moment().as_of,
-    }
+    Health { status, postgresql, has_redis, redis, pool, feed_lag: clock.age(), horizon: clock.moment().as_of }
 }

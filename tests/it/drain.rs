@@ -139,7 +139,8 @@ async fn who_is_told_of_changes_is_sent_home_when_a_server_drains() {
         let process = Process::patient(&database.url, &[("DRAIN_MS", "1")]);
         let url = format!("http://{}", process.address());
         // Of nothing that is there: what was seeded may be told late, when other tests' transactions hold it back.
-        let subscription = format!("subscription {{ assetChanged(versionIds: [\"{}\"]) {{ versionId }} }}", "0".repeat(64));
+        let subscription =
+            format!("subscription {{ assetChanged(versionIds: [\"{}\"]) {{ versionId }} }}", "0".repeat(64));
         let mut socket = Socket::open(&url).await;
         socket.begin("a", &subscription, json!({})).await;
         socket.settled().await;

@@ -2,4 +2,5 @@
 
 mod cluster;
 mod pgbouncer;
+mod pool;
 mod tls;

@@ -64,3 +64,33 @@ async fn hits_go_on_marked_while_postgresql_is_away() {
         .await;
     }
 }
+
+/// Requests go another way than the feed, and that way is open.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_feed_alone_is_cut_every_read_is_of_postgresql() {
+    for mode in [Mode::Cut, Mode::BlackHole] {
+        with_database(async |database| {
+            let (proxy, url) = Proxy::before_postgres(&database.url).await;
+            let setup = Setup::seeded().with("MAX_STALENESS_MS", "500").with("PG_URL", url);
+            let app = TestApp::start(&setup.with("PG_POOLER_URL", &database.url), database).await;
+            let id = app.rows("select min(version_id) from assets").await.remove(0);
+            app.settled().await;
+            app.query(ASSET, json!({"id": id})).await;
+            proxy.set(mode);
+            while app.app.cache.clock().is_trustworthy() {
+                tokio::task::yield_now().await;
+            }
+            for round in 0..20 {
+                let name = format!("round {round}");
+                app.sql(&format!("update assets set name = '{name}' where version_id = '{id}'")).await;
+                let answer = app.post(ASSET, json!({"id": id})).send().await.expect("answer");
+                assert!(!answer.headers().contains_key("warning"), "{round}");
+                let body: Value = answer.json().await.expect("JSON");
+                assert_eq!(body["data"]["asset"]["name"], name);
+            }
+            proxy.set(Mode::Open);
+            app.stop().await;
+        })
+        .await;
+    }
+}

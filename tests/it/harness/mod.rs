@@ -78,7 +78,7 @@ impl Setup {
             "OVERLAY_PORT" => Some("0".into()),
             // A loaded machine must not turn a slow answer of Redis into a miss.
             "REDIS_TIMEOUT_MS" => Some(self.settings.get(name).cloned().unwrap_or_else(|| "2000".into())),
-            "SQL_TIMEOUT_MS" | "REQUEST_TIMEOUT_MS" => {
+            "SQL_TIMEOUT_MS" | "REQUEST_TIMEOUT_MS" | "PG_POOL_WAIT_MS" => {
                 Some(self.settings.get(name).cloned().unwrap_or_else(|| "60000".into()))
             }
             "MAX_STALENESS_MS" => Some(self.settings.get(name).cloned().unwrap_or_else(|| "30000".into())),
@@ -247,7 +247,7 @@ async fn furnished(config: &Config, pg: &db::Config, redis: Option<&RedisConfig>
 /// A configuration for a machine that may be slow.
 pub(crate) fn patient(url: &str) -> db::Config {
     let long = std::time::Duration::from_secs(120);
-    db::Config { statement_timeout: long, acquire_timeout: long, ..db::Config::new(url) }
+    db::Config { statement_timeout: long, acquire_timeout: long, standstill: long, ..db::Config::new(url) }
 }
 
 /// A database session of its own: what it sets, stays set.

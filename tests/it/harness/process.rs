@@ -53,6 +53,7 @@ impl Process {
             ("MAX_STALENESS_MS", "600000"),
             ("REQUEST_TIMEOUT_MS", "60000"),
             ("SQL_TIMEOUT_MS", "60000"),
+            ("PG_POOL_WAIT_MS", "60000"),
         ];
         Self::start(&[&own, more].concat())
     }

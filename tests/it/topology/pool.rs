@@ -1,0 +1,94 @@
+//! More is asked of PostgreSQL than there are connections.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use overlay::db::{Config, Db};
+use overlay::error::Kind;
+use reqwest::StatusCode;
+use sea_orm::{ConnectionTrait, TransactionTrait};
+use serde_json::json;
+
+use crate::harness::{Setup, patient, rows_of, session, with, with_database};
+
+/// The wait for a connection is endless as long as others come free.
+async fn connected(url: &str, pool_max: u32, standstill: Duration) -> Db {
+    Db::connect(&Config { pool_max, standstill, acquire_timeout: Duration::from_secs(3600), ..patient(url) })
+        .await
+        .expect("connects")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_what_does_not_end_is_told_so() {
+    with_database(async |database| {
+        let db = connected(&database.url, 2, Duration::from_millis(80)).await;
+        let held = [db.snapshot().await.expect("one"), db.snapshot().await.expect("two")];
+        let asks = (0..50).map(|_| db.is_there("test.one", "select 1", vec![]));
+        for refused in join_all(asks).await {
+            assert_eq!(refused.map_err(|e| e.kind()), Err(Kind::Unavailable));
+        }
+        assert_eq!(
+            db.transact("test.write", |_| Box::pin(async { Ok(()) })).await.map_err(|e| e.kind()).err(),
+            Some(Kind::Unavailable)
+        );
+        drop(held);
+        assert!(db.is_there("test.one", "select 1", vec![]).await.expect("one came free"));
+        db.close().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_while_connections_come_free_is_served_however_long_it_takes() {
+    with_database(async |database| {
+        let db = connected(&database.url, 2, Duration::from_secs(2)).await;
+        // Four seconds of work.
+        let asks = (0..40).map(|_| db.is_there("test.sleep", "select 1 from pg_sleep(0.2)", vec![]));
+        for answer in join_all(asks).await {
+            assert!(answer.expect("served"));
+        }
+        db.close().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_is_served_while_every_connection_is_held() {
+    let setup = Setup::seeded().with("PG_POOL_MAX", "2").with("PG_POOL_WAIT_MS", "50").with("DEV_IDENTITY", "true");
+    with(setup, async |app| {
+        app.settled().await;
+        let kept = app.json("/listings?limit=2").await;
+        let outsider = session(&app.database_url).await;
+        let lock = outsider.begin().await.expect("begins");
+        lock.execute_unprepared("lock table assets").await.expect("locked");
+        let held: Vec<_> = [7, 8].map(|n| tokio::spawn(app.get(&format!("/listings?limit={n}")).send())).into();
+        let waiting = "select count(*)::text from pg_stat_activity \
+                       where datname = current_database() and wait_event_type = 'Lock'";
+        while rows_of(&app.database_url, waiting).await != ["2"] {}
+        for _ in 0..3 {
+            let write = app.http.post(format!("{}/policies", app.url)).json(&json!({"name": "x", "doc": {}}));
+            for ask in [app.get("/listings?limit=9"), app.get("/policies"), write] {
+                let refused = ask.send().await.expect("answer");
+                assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE, "{}", refused.url());
+                assert_eq!(refused.headers()["retry-after"], "1");
+            }
+            assert_eq!(app.json("/listings?limit=2").await, kept);
+            let strong =
+                app.get("/listings?limit=2").header("overlay-consistency", "strong").send().await.expect("answer");
+            assert_eq!(
+                (strong.status(), &strong.headers()["x-cache"]),
+                (StatusCode::OK, &"hit".parse().expect("a value"))
+            );
+            let ready = app.json("/health/ready").await;
+            assert_eq!((&ready["ok"], &ready["status"]), (&json!(true), &json!("degraded")), "{ready}");
+        }
+        lock.rollback().await.expect("ends");
+        for held in held {
+            assert_eq!(held.await.expect("ends").expect("answer").status(), StatusCode::OK);
+        }
+        assert_eq!(app.json("/health").await["status"], "ok");
+        assert_eq!(app.get("/listings?limit=9").send().await.expect("answer").status(), StatusCode::OK);
+        overlay::db::close(&outsider).await;
+    })
+    .await;
+}
