@@ -8,6 +8,7 @@ mod failover;
 mod herd;
 mod nemesis;
 mod reader;
+mod wanderer;
 mod world;
 mod writer;
 

@@ -12,7 +12,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 
 use super::reader;
 use super::world::{Dice, World};
-use super::{finished, seed, setting, writer};
+use super::{finished, seed, setting, wanderer, writer};
 use crate::harness::process::Process;
 use crate::harness::{Mode, Proxy, patient, private_redis};
 
@@ -58,13 +58,19 @@ async fn the_nemesis_makes_no_read_stale() {
     let pg_url = postgres.pg_url().expect("started").to_owned();
     forgetful(&pg_url).await;
     let (redis_proxy, redis_url) = Proxy::before_redis(redis.url()).await;
-    let settings = [("PG_URL", pg_url.as_str()), ("REDIS_URL", redis_url.as_str()), ("AUDIT_EVERY", "100")];
+    let settings = [
+        ("PG_URL", pg_url.as_str()),
+        ("REDIS_URL", redis_url.as_str()),
+        ("AUDIT_EVERY", "100"),
+        ("DEV_IDENTITY", "true"),
+    ];
     let processes = [Process::start(&settings), Process::start(&settings)];
     let world = Arc::new(World::open(&pg_url, seed).await);
     let outages = Arc::new(Outages::default());
     let writers = writer::start(&world, &pg_url, 3);
     let addresses: Vec<String> = processes.iter().map(|p| p.address().to_owned()).collect();
     let readers = reader::start(&world, &addresses, &outages, 12);
+    let wanderer = wanderer::start(&world, &addresses);
     let mut nemesis = Nemesis {
         postgres: Some(postgres),
         root: root.clone(),
@@ -76,8 +82,12 @@ async fn the_nemesis_makes_no_read_stale() {
         dump: Vec::new(),
         reused: 0,
     };
-    nemesis.rage(seed, Duration::from_secs(setting("NEMESIS_SECONDS", 60)), &pg_url).await;
+    let time = Duration::from_secs(setting("NEMESIS_SECONDS", 60));
+    let held = nemesis.rage(seed, time, &pg_url, &processes).await;
     world.stop();
+    let (granted, asked) = wanderer.await.expect("no route breaks");
+    eprintln!("{granted} of {asked} requests along every route were granted");
+    assert!(granted * 3 > asked, "most were refused");
     let tally = finished(&world, readers, writers, processes).await;
     let (redis, postgres, reused) = (nemesis.redis.take(), nemesis.postgres.take(), nemesis.reused);
     redis.expect("running").stop().await.expect("stops");
@@ -89,6 +99,28 @@ async fn the_nemesis_makes_no_read_stale() {
     assert_eq!(tally.wrong, 0.0, "{tally}");
     assert!(tally.while_away > 0, "nothing was served while PostgreSQL was away: {tally}");
     assert!(reused > 0, "no transaction id was used twice");
+    for (number, samples) in held.into_iter().enumerate() {
+        flat(number, &samples, time >= Duration::from_secs(600));
+    }
+}
+
+/// Bytes of memory and open files of one process, at one time.
+type Held = (u64, usize);
+
+/// What a process holds in the last third of a long time is hardly more than in the second: caches are full by then.
+fn flat(process: usize, samples: &[Held], is_long: bool) {
+    let third = samples.len() / 3;
+    let median = |of: fn(&Held) -> u64, samples: &[Held]| {
+        let mut values: Vec<u64> = samples.iter().map(of).collect();
+        values.sort_unstable();
+        values.get(values.len() / 2).copied().unwrap_or_default()
+    };
+    let [before, after] = [&samples[third..2 * third], &samples[2 * third..]];
+    for (name, of) in [("KiB", (|held| held.0 >> 10) as fn(&Held) -> u64), ("files", |held| held.1 as u64)] {
+        let (first, before, after) = (median(of, &samples[..third]), median(of, before), median(of, after));
+        eprintln!("process {process}: {first}, {before}, {after} {name} in the thirds of the time");
+        assert!(!is_long || after <= before + before / 10, "it grows: {before} to {after} {name}");
+    }
 }
 
 /// Makes the writer of PostgreSQL's log sleep, so that what nobody waits for is still in memory when a crash comes.
@@ -101,8 +133,10 @@ async fn forgetful(pg_url: &str) {
 }
 
 impl Nemesis {
-    /// Goes through all evils in a random order, again and again. Each is done once at least.
-    async fn rage(&mut self, seed: u64, time: Duration, pg_url: &str) {
+    /// Goes through all evils in a random order, again and again. Each is done once at least. Answers what each process held
+    /// after each of them.
+    async fn rage(&mut self, seed: u64, time: Duration, pg_url: &str, processes: &[Process; 2]) -> [Vec<Held>; 2] {
+        let mut held = [Vec::new(), Vec::new()];
         let mut dice = Dice::new(seed, 9_999);
         let begun = Instant::now();
         let mut round: Vec<u64> = Vec::new();
@@ -118,7 +152,11 @@ impl Nemesis {
             done += 1;
             // Time for readers to fill the caches again; nothing waits for it.
             tokio::time::sleep(Duration::from_millis(300 + dice.below(700))).await;
+            for (held, process) in held.iter_mut().zip(processes) {
+                held.push((process.memory(), process.files()));
+            }
         }
+        held
     }
 
     async fn evil(&mut self, number: u64, dice: &mut Dice, pg_url: &str) -> &'static str {
