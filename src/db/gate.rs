@@ -1,7 +1,8 @@
 //! Who gets a connection, and who is told at once that none comes free.
 //!
 //! While connections come and go, whoever waits is served in turn. When none has come free for a while, all of them are held by
-//! something that does not end: more waiting is of no use then, and would only tie up who asks.
+//! something that does not end: more waiting is of no use then, and would only tie up who asks. Until one comes free, nobody
+//! else waits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,6 +27,8 @@ pub(super) struct Gate {
     opened: Instant,
     /// When somebody got a seat last, µs since `opened`.
     moved_us: AtomicU64,
+    /// That time, once somebody has waited in vain since: who comes then need not wait to find out.
+    stuck_us: AtomicU64,
 }
 
 impl Gate {
@@ -38,6 +41,7 @@ impl Gate {
             standstill,
             opened: Instant::now(),
             moved_us: AtomicU64::new(0),
+            stuck_us: AtomicU64::new(u64::MAX),
         }
     }
 
@@ -66,9 +70,14 @@ impl Gate {
         let last = asked + self.longest;
         let mut turn = std::pin::pin!(Arc::clone(&self.seats).acquire_owned());
         loop {
-            let moved = self.opened + Duration::from_micros(self.moved_us.load(Ordering::Relaxed));
+            let moved_us = self.moved_us.load(Ordering::Relaxed);
+            let moved = self.opened + Duration::from_micros(moved_us);
             let until = last.min(moved.max(asked) + self.standstill);
             if until <= Instant::now() {
+                self.stuck_us.store(moved_us, Ordering::Relaxed);
+                return None;
+            }
+            if self.stuck_us.load(Ordering::Relaxed) == moved_us {
                 return None;
             }
             if let Ok(seat) = timeout_at(until.into(), &mut turn).await {

@@ -5,6 +5,7 @@
 
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, request};
 use axum::response::Response;
 use bytes::Bytes;
@@ -46,8 +47,13 @@ pub(super) async fn answer(mut front: Front, request: Request) -> Response {
     if told["layer"] == "none" {
         made(&mut told, response.headers());
     }
+    let headers = response.headers_mut();
+    // What is told is for who asked: a cache in between would hand it to everybody.
+    if let Some(others) = headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store")) {
+        told["cacheControl"] = json!(others.to_str().ok());
+    }
     if let Ok(value) = HeaderValue::from_bytes(told.to_string().as_bytes()) {
-        response.headers_mut().insert(HeaderName::from_static(EXPLAIN), value);
+        headers.insert(HeaderName::from_static(EXPLAIN), value);
     }
     response
 }

@@ -118,7 +118,7 @@ impl Service<Request> for Front {
 
     fn call(&mut self, request: Request) -> Self::Future {
         let front = self.clone();
-        if request.headers().contains_key(super::explain::EXPLAIN) {
+        if request.headers().get(super::explain::EXPLAIN).is_some_and(|value| value == "1") {
             return Box::pin(async move { Ok(super::explain::answer(front, request).await) });
         }
         Box::pin(async move { Ok(front.answer(request).await) })

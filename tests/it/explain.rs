@@ -16,8 +16,17 @@ async fn told(request: reqwest::RequestBuilder) -> (Response, Value) {
 
 /// The headers that tell of the request and not of the answer are left out.
 async fn plain(answer: Response) -> (StatusCode, Vec<(String, String)>, String) {
-    let apart =
-        ["x-request-id", "server-timing", "date", EXPLAIN, "overlay-consistency", "age", "cache-status", "x-cache"];
+    let apart = [
+        "x-request-id",
+        "server-timing",
+        "date",
+        EXPLAIN,
+        "overlay-consistency",
+        "age",
+        "cache-status",
+        "x-cache",
+        "cache-control",
+    ];
     let headers = answer.headers().iter().filter(|(name, _)| !apart.contains(&name.as_str()));
     let headers = headers.map(|(name, value)| (name.to_string(), value.to_str().expect("text").to_owned()));
     let (status, mut headers): (_, Vec<_>) = (answer.status(), headers.collect());
@@ -44,6 +53,7 @@ async fn an_answer_is_explained_layer_by_layer() {
                 told["tags"].as_array().is_some_and(|tags| tags.contains(&json!(format!("asset:{version}"))))
             };
             assert!(has_tag(&first) && first["isKept"] == true, "{first}");
+            assert_eq!(answer.headers()["cache-control"], "private, no-store", "nothing in between keeps it");
             let explained = plain(answer).await;
             // The question has left no trace in what is kept, and is no part of it.
             let kept = ask(app).send().await.expect("answer");
@@ -51,7 +61,10 @@ async fn an_answer_is_explained_layer_by_layer() {
                 (&kept.headers()["x-cache"], kept.headers().get(EXPLAIN)),
                 (&"hit".parse().expect("value"), None)
             );
+            assert_eq!(kept.headers()["cache-control"], first["cacheControl"].as_str().expect("what others are told"));
             assert_eq!(plain(kept).await, explained);
+            let unasked = ask(app).header(EXPLAIN, "0").send().await.expect("answer");
+            assert_eq!(unasked.headers().get(EXPLAIN), None);
             let (answer, second) = told(ask(app)).await;
             assert_eq!(answer.headers()["x-cache"], "hit");
             assert_eq!(second["layer"], "memory", "{second}");
