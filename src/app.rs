@@ -139,6 +139,17 @@ impl App {
         }))
     }
 
+    /// Whether writes are taken now. Those that read before they write ask first: to read may take long when PostgreSQL is away.
+    ///
+    /// # Errors
+    /// `unavailable` when the change feed is too old.
+    pub fn takes_writes(&self) -> Result<()> {
+        if self.cache.clock().is_trustworthy() {
+            return Ok(());
+        }
+        Err(Error::unavailable("the database cannot be followed now: nothing was changed, try again"))
+    }
+
     /// Runs `work` in one transaction. When this answers, the change is committed, this process's reads include it, and
     /// the other processes have been told to look; the token names it for reads elsewhere. `name` is for traces.
     ///
@@ -150,9 +161,7 @@ impl App {
         T: Send,
         F: for<'t> FnOnce(&'t Tx) -> BoxFuture<'t, Result<T>> + Send,
     {
-        if !self.cache.clock().is_trustworthy() {
-            return Err(Error::unavailable("the database cannot be followed now: nothing was changed, try again"));
-        }
+        self.takes_writes()?;
         let (value, commit) = self.db.transact(name, work).await?;
         // Before the answer: whoever is told of the write must find it.
         let token = self.feed.committed(&commit).await;

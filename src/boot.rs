@@ -1,5 +1,6 @@
 //! The one place that sees everything: settings → stores → rooms → app → listener, and shutdown in the reverse order.
 
+use std::collections::HashSet;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -122,8 +123,26 @@ pub async fn migrate(db: &Db) -> Result<()> {
 /// # Errors
 /// What the database answers; that the schema is newer than this binary.
 pub async fn missing(db: &Db) -> Result<Vec<String>> {
-    let missing = Migrator::get_pending_migrations(db.pool()).await?;
-    Ok(missing.iter().map(|migration| migration.name().to_owned()).collect())
+    // Not the migrator's own question: it makes the table where there is none, and who asks may have no right to.
+    const IS_THERE: &str = "select 1 from pg_tables where schemaname = 'public' and tablename = 'seaql_migrations'";
+    let applied = match db.is_there("db.has_steps", IS_THERE, vec![]).await? {
+        true => db.lines("db.steps", "select version as line from public.seaql_migrations").await?,
+        false => Vec::new(),
+    };
+    let own: Vec<String> = Migrator::migrations().iter().map(|step| step.name().to_owned()).collect();
+    if let Some(newer) = applied.iter().find(|step| !own.contains(step)) {
+        return Err(Error::unavailable(format!("the schema is newer than this program: it has a step {newer}")));
+    }
+    Ok(own.into_iter().filter(|name| !applied.contains(name)).collect())
+}
+
+/// What the schema lacks of its shape, as lines of [`overlay_migration::SHAPE`].
+///
+/// # Errors
+/// What the database answers.
+pub async fn misshapen(db: &Db) -> Result<Vec<&'static str>> {
+    let found: HashSet<String> = db.lines("db.shape", overlay_migration::ASK_SHAPE).await?.into_iter().collect();
+    Ok(overlay_migration::SHAPE.lines().filter(|line| !found.contains(*line)).collect())
 }
 
 /// The tables whose changes are in the feed.

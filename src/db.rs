@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
-use sea_orm::{
-    ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, FromQueryResult, QueryResult, Statement, Value,
-};
+use sea_orm::sqlx::pool::PoolConnection;
+use sea_orm::sqlx::{Executor, Postgres};
+use sea_orm::{Database, DatabaseConnection, DbBackend, DbErr, FromQueryResult, QueryResult, Statement, Value};
 use tracing::Instrument;
 
 use crate::error::Result;
@@ -23,12 +23,12 @@ pub mod tally;
 mod transaction;
 
 use fault::{explained, is_lost, sqlx_error};
-use gate::Gate;
+use gate::{Gate, Seat};
 pub use pool::{Config, PoolStats, close, connect};
 use pool::{options, sized};
 use snapshot::SNAPSHOT;
 pub use snapshot::{Snapshot, is_in_snapshot};
-use transaction::{Begin, Open};
+use transaction::{Begin, Open, query};
 pub use transaction::{Commit, Tx};
 
 /// SQL over `cache_epoch` for the epoch's token. The start of the server belongs to it: an orderly stop leaves the unlogged
@@ -94,7 +94,15 @@ impl Db {
 
     /// Opens a transaction.
     async fn open(&self, how: &Begin) -> Result<Open, DbErr> {
-        Open::begin(&self.pool, how, self.gate.pass().await?).await
+        let seat = self.gate.pass().await?;
+        self.gate.reach(Box::pin(Open::begin(&self.pool, how, seat))).await
+    }
+
+    /// A connection, and the seat that it takes.
+    async fn connection(&self) -> Result<(PoolConnection<Postgres>, Seat), DbErr> {
+        let seat = self.gate.pass().await?;
+        let acquired = async { self.pool.get_postgres_connection_pool().acquire().await.map_err(sqlx_error) };
+        Ok((self.gate.reach(acquired).await?, seat))
     }
 
     /// The pool itself, for the migrator.
@@ -124,12 +132,13 @@ impl Db {
 
     /// Through a pooler a statement is a transaction: else what prepares it and what runs it may go to two connections.
     async fn read(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        if !self.begin.is_pooled() {
-            let _seat = self.gate.pass().await?;
-            return self.pool.query_all_raw(statement).await;
-        }
-        // On the heap, as all of SeaORM's are: it is part of what every request is made of.
+        // On the heap: it is part of what every request is made of.
         Box::pin(async {
+            if !self.begin.is_pooled() {
+                let (mut connection, _seat) = self.connection().await?;
+                let rows = query(statement, true).fetch_all(&mut *connection).await.map_err(sqlx_error)?;
+                return Ok(rows.into_iter().map(QueryResult::from).collect());
+            }
             let tx = self.open(&self.begin).await?;
             let rows = tx.all(statement).await?;
             tx.commit().await?;
@@ -139,8 +148,12 @@ impl Db {
     }
 
     async fn read_one(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        let _seat = self.gate.pass().await?;
-        self.pool.query_one_raw(statement).await
+        Box::pin(async {
+            let (mut connection, _seat) = self.connection().await?;
+            let row = query(statement, true).fetch_optional(&mut *connection).await.map_err(sqlx_error)?;
+            Ok(row.map(QueryResult::from))
+        })
+        .await
     }
 
     /// A read whose connection turns out to be lost is made again on another: after a restart of PostgreSQL every idle one
@@ -187,10 +200,10 @@ impl Db {
     /// As [`Self::all`].
     pub async fn ping(&self) -> Result<Duration> {
         let begun = Instant::now();
-        let ask = async {
-            let _seat = self.gate.pass().await?;
-            self.pool.execute_unprepared("select 1").await
-        };
+        let ask = Box::pin(async {
+            let (mut connection, _seat) = self.connection().await?;
+            connection.execute("select 1").await.map_err(sqlx_error)
+        });
         self.observed("db.ping", ask).await?;
         Ok(begun.elapsed())
     }
@@ -233,8 +246,8 @@ impl Db {
     ) -> Result<T> {
         // The lock belongs to the session, and ends with it however this ends.
         let session = async {
-            let _seat = self.gate.pass().await?;
-            let mut session = self.pool.get_postgres_connection_pool().acquire().await.map_err(sqlx_error)?.detach();
+            let (connection, _seat) = self.connection().await?;
+            let mut session = connection.detach();
             let sql = format!("select pg_advisory_lock({lock})");
             sea_orm::sqlx::Executor::execute(&mut session, sea_orm::sqlx::AssertSqlSafe(sql))
                 .await
@@ -267,8 +280,7 @@ impl Db {
     pub async fn maintain(&self, name: &'static str, sql: &str) -> Result<()> {
         // One simple-protocol message would be one transaction, in which `vacuum` may not run.
         let work = async {
-            let _seat = self.gate.pass().await?;
-            let mut connection = self.pool.get_postgres_connection_pool().acquire().await.map_err(sqlx_error)?;
+            let (mut connection, _seat) = self.connection().await?;
             for statement in ["set statement_timeout = 0", sql, "reset statement_timeout"] {
                 sea_orm::sqlx::Executor::execute(&mut *connection, sea_orm::sqlx::AssertSqlSafe(statement))
                     .await

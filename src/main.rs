@@ -66,8 +66,8 @@ enum Command {
         /// How many requests.
         #[arg(long, default_value_t = 1_000)]
         requests: usize,
-        /// How many of them a second; `WARM_RATE` by default.
-        #[arg(long)]
+        /// How many of them a second, 1 to 100000; `WARM_RATE` by default.
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         rate: Option<u32>,
     },
     /// Look at PostgreSQL, replicas and Redis: how they are, and what to do. Changes nothing; the exit code is 1 when anything is bad.
@@ -253,7 +253,6 @@ async fn once(config: &Config, stores: &Stores, command: Command) -> Result<()> 
         }
         #[cfg(feature = "importer")]
         Command::Import { format: Import::Sqlite { file, rejects, from_start, dry_run } } => {
-            up_to_date(stores).await?;
             let way = if dry_run { Way::Dry } else { Way::Real };
             let order = legacy::Order { file: &file, rejects: rejects.as_deref(), from_start, way };
             legacy::into(&stores.database, &config.market.terms.lineage_namespace, order, say).await

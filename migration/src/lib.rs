@@ -10,6 +10,12 @@
 mod step;
 pub mod triggers;
 
+/// Asks a database for its shape: a line for each table, column, constraint, index, trigger and function (with a digest of its source), in order.
+pub const ASK_SHAPE: &str = include_str!("shape.sql");
+
+/// What [`ASK_SHAPE`] answers once all steps are applied. A test holds it to that.
+pub const SHAPE: &str = include_str!("shape.txt");
+
 pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::{MigrationTrait, async_trait};
 

@@ -83,7 +83,10 @@ impl Tls {
         let given: Vec<(String, String)> = parsed.query_pairs().into_owned().collect();
         let said = |names: &[&str]| given.iter().find(|(name, _)| names.contains(&name.as_str())).map(|(_, v)| v);
         let mode = said(&["sslmode", "ssl-mode"]);
-        if self.ca.is_some() && mode.is_some_and(|mode| !["verify-ca", "verify-full"].contains(&mode.as_str())) {
+        // Said twice, the last one counts for the driver: none may say less.
+        let modes = given.iter().filter(|(name, _)| ["sslmode", "ssl-mode"].contains(&name.as_str()));
+        let is_less = |mode: &str| !["verify-ca", "verify-full"].contains(&mode);
+        if self.ca.is_some() && modes.into_iter().any(|(_, mode)| is_less(mode)) {
             r.fault_because(
                 name,
                 "must say sslmode=verify-full (or verify-ca) with PG_TLS_CA: else no certificate is checked".into(),

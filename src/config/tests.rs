@@ -152,6 +152,8 @@ fn an_authority_of_our_own_checks_the_certificate_and_is_not_set_in_vain() {
     for (given, name) in [
         (vec![("PG_URL", "postgres://u@h/d?sslmode=require")], "PG_URL"),
         (vec![("PG_HOST", "h"), ("PG_SSL", "prefer")], "PG_URL"),
+        (vec![("PG_URL", "postgres://u@h/d?sslmode=verify-full&sslmode=disable")], "PG_URL"),
+        (vec![("PG_URL", "postgres://u@h/d?sslmode=verify-full&ssl-mode=require")], "PG_URL"),
         (vec![("PG_URL", "postgres://u@h/d"), ("PG_POOLER_URL", "postgres://u@p/d?sslmode=disable")], "PG_POOLER_URL"),
         (vec![("PG_URL", "postgres://u@h/d"), ("PG_TLS_CERT", ca)], "PG_TLS_KEY"),
         (vec![("PG_POOLER_URL", "postgres://u@p/d")], "PG_POOLER_URL"),

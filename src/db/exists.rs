@@ -19,4 +19,16 @@ impl Db {
         let found: Option<Is> = self.one(name, &format!("select exists({query}) as there"), values).await?;
         Ok(found.is_some_and(|found| found.there))
     }
+
+    /// The column `line` of all rows.
+    ///
+    /// # Errors
+    /// As [`Self::all`].
+    pub async fn lines(&self, name: &'static str, sql: &str) -> Result<Vec<String>> {
+        #[derive(FromQueryResult)]
+        struct Row {
+            line: String,
+        }
+        Ok(self.all::<Row>(name, sql, vec![]).await?.into_iter().map(|row| row.line).collect())
+    }
 }

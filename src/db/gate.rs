@@ -5,44 +5,80 @@
 //! else waits.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use sea_orm::{ConnAcquireErr, DbErr};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout_at;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::tally;
 
 /// The right to use one connection; it ends when this is dropped.
 pub(super) type Seat = OwnedSemaphorePermit;
 
+/// How often it is looked whether seats come free. Many looks make up a standstill, so that a process that gets too little of the
+/// processor looks more rarely, and does not take its own slowness for one.
+const LOOK: Duration = Duration::from_millis(4);
+
+/// Longest wait for a connection while the last one was waited for in vain.
+const SHORT: Duration = Duration::from_millis(800);
+
 /// As many seats as there are connections.
 pub(super) struct Gate {
     seats: Arc<Semaphore>,
-    /// Longest wait.
+    /// Longest wait for a seat, and for its connection.
     longest: Duration,
-    /// Longest wait in which nobody gets a seat.
-    standstill: Duration,
-    opened: Instant,
-    /// When somebody got a seat last, µs since `opened`.
-    moved_us: AtomicU64,
-    /// That time, once somebody has waited in vain since: who comes then need not wait to find out.
-    stuck_us: AtomicU64,
+    /// Looks that make up a standstill.
+    looks: u128,
+    traffic: Arc<Traffic>,
+}
+
+struct Traffic {
+    /// How many seats were given.
+    given: AtomicU64,
+    /// Who has a seat and no connection yet: one that has to be made takes time, and is no standstill.
+    reaching: AtomicU64,
+    waiting: AtomicU64,
+    is_watched: AtomicBool,
+    is_stuck: watch::Sender<bool>,
+    /// Whether a connection was waited for in vain, and none came since.
+    in_vain: AtomicBool,
+}
+
+/// One more, for as long as this lives.
+struct Counted<'a>(&'a AtomicU64);
+
+impl<'a> Counted<'a> {
+    fn new(count: &'a AtomicU64) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn in_vain() -> DbErr {
+    DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)
 }
 
 impl Gate {
     pub(super) fn new(seats: u32, longest: Duration, standstill: Duration) -> Self {
         // Shown before it happens.
         metrics::counter!("overlay_pool_refused_total").increment(0);
-        Self {
-            seats: Arc::new(Semaphore::new(seats as usize)),
-            longest,
-            standstill,
-            opened: Instant::now(),
-            moved_us: AtomicU64::new(0),
-            stuck_us: AtomicU64::new(u64::MAX),
-        }
+        let traffic = Traffic {
+            given: AtomicU64::new(0),
+            reaching: AtomicU64::new(0),
+            waiting: AtomicU64::new(0),
+            is_watched: AtomicBool::new(false),
+            is_stuck: watch::Sender::new(false),
+            in_vain: AtomicBool::new(false),
+        };
+        let looks = (standstill.as_millis() / LOOK.as_millis()).max(1);
+        Self { seats: Arc::new(Semaphore::new(seats as usize)), longest, looks, traffic: Arc::new(traffic) }
     }
 
     /// Waits for a seat.
@@ -54,36 +90,78 @@ impl Gate {
         let seat = match Arc::clone(&self.seats).try_acquire_owned() {
             Ok(seat) => Some(seat),
             // On the heap: as a rule nobody waits, and what does is part of every statement.
-            Err(_) => Box::pin(self.wait(asked)).await,
+            Err(_) => Box::pin(self.wait()).await,
         };
-        let now = Instant::now();
-        if seat.is_some() {
-            self.moved_us.store(now.duration_since(self.opened).as_micros() as u64, Ordering::Relaxed);
-        } else {
-            metrics::counter!("overlay_pool_refused_total").increment(1);
+        match &seat {
+            Some(_) => self.traffic.moves(),
+            None => metrics::counter!("overlay_pool_refused_total").increment(1),
         }
-        tally::waited(now.duration_since(asked));
-        seat.ok_or(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout))
+        tally::waited(asked.elapsed());
+        seat.ok_or_else(in_vain)
     }
 
-    async fn wait(&self, asked: Instant) -> Option<Seat> {
-        let last = asked + self.longest;
-        let mut turn = std::pin::pin!(Arc::clone(&self.seats).acquire_owned());
-        loop {
-            let moved_us = self.moved_us.load(Ordering::Relaxed);
-            let moved = self.opened + Duration::from_micros(moved_us);
-            let until = last.min(moved.max(asked) + self.standstill);
-            if until <= Instant::now() {
-                self.stuck_us.store(moved_us, Ordering::Relaxed);
-                return None;
-            }
-            if self.stuck_us.load(Ordering::Relaxed) == moved_us {
-                return None;
-            }
-            if let Ok(seat) = timeout_at(until.into(), &mut turn).await {
-                // Nobody closes it.
-                return seat.ok();
-            }
+    async fn wait(&self) -> Option<Seat> {
+        let _waiting = Counted::new(&self.traffic.waiting);
+        let mut stuck = self.traffic.is_stuck.subscribe();
+        self.traffic.watch(self.looks);
+        tokio::select! {
+            biased;
+            // Nobody closes it.
+            seat = Arc::clone(&self.seats).acquire_owned() => seat.ok(),
+            _stuck = stuck.wait_for(|is_stuck| *is_stuck) => None,
+            () = tokio::time::sleep(self.longest) => None,
         }
+    }
+
+    /// Runs what gets the connection that a seat is for.
+    ///
+    /// # Errors
+    /// What it answers, or a time-out: soon, when the last one was waited for in vain.
+    pub(super) async fn reach<T>(&self, work: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
+        let _reaching = Counted::new(&self.traffic.reaching);
+        let was_in_vain = self.traffic.in_vain.load(Ordering::Relaxed);
+        let limit = if was_in_vain { self.longest.min(SHORT) } else { self.longest };
+        let outcome = tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(in_vain()));
+        let is_in_vain = matches!(&outcome, Err(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)));
+        if is_in_vain != was_in_vain && (is_in_vain || outcome.is_ok()) {
+            self.traffic.in_vain.store(is_in_vain, Ordering::Relaxed);
+        }
+        outcome
+    }
+}
+
+impl Traffic {
+    fn moves(&self) {
+        self.given.fetch_add(1, Ordering::SeqCst);
+        if *self.is_stuck.borrow() {
+            self.is_stuck.send_replace(false);
+        }
+    }
+
+    /// Looks out for a standstill as long as somebody waits.
+    fn watch(self: &Arc<Self>, looks: u128) {
+        if self.is_watched.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let own = self.clone();
+        tokio::spawn(async move {
+            let (mut known, mut still) = (own.given.load(Ordering::SeqCst), 0);
+            loop {
+                tokio::time::sleep(LOOK).await;
+                let given = own.given.load(Ordering::SeqCst);
+                let moves = given != known || own.reaching.load(Ordering::SeqCst) > 0;
+                (known, still) = (given, if moves { 0 } else { still + 1 });
+                if still >= looks {
+                    own.is_stuck.send_replace(true);
+                }
+                if own.waiting.load(Ordering::SeqCst) == 0 {
+                    own.is_watched.store(false, Ordering::SeqCst);
+                    // Somebody may have come just now, and relied on this.
+                    if own.waiting.load(Ordering::SeqCst) == 0 || own.is_watched.swap(true, Ordering::SeqCst) {
+                        return;
+                    }
+                }
+            }
+        });
     }
 }

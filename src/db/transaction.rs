@@ -54,6 +54,12 @@ pub(super) struct Open {
     _seat: Seat,
 }
 
+/// A statement as the driver takes it.
+pub(super) fn query<'q>(statement: Statement, has_name: bool) -> Query<'q, Postgres, SqlxValues> {
+    let values = statement.values.unwrap_or(Values(Vec::new()));
+    query_with(AssertSqlSafe(statement.sql), SqlxValues(values)).persistent(has_name)
+}
+
 impl Open {
     pub(super) async fn begin(pool: &DatabaseConnection, how: &Begin, seat: Seat) -> Result<Self, DbErr> {
         let pool = pool.get_postgres_connection_pool();
@@ -62,8 +68,7 @@ impl Open {
     }
 
     fn query<'q>(&self, statement: Statement) -> Query<'q, Postgres, SqlxValues> {
-        let values = statement.values.unwrap_or(Values(Vec::new()));
-        query_with(AssertSqlSafe(statement.sql), SqlxValues(values)).persistent(self.has_names)
+        query(statement, self.has_names)
     }
 
     pub(super) async fn all(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {

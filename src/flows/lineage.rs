@@ -56,6 +56,7 @@ pub async fn record(app: &App, texts: &[&str]) -> Result<(Vec<Outcome>, Option<T
     let kept = if events.is_empty() {
         Ok(None)
     } else {
+        app.takes_writes()?;
         let bytes = texts.iter().map(|text| text.len()).sum();
         app.intake.keep(events, bytes, |group| Box::pin(keep(app.clone(), group))).await.map(Some)
     };

@@ -149,6 +149,7 @@ fn check_tier(tier_from: i32) -> Result<()> {
 /// Whether the caller may set the scope's prices: its producer may.
 async fn may_price(app: &App, caller: &Caller, scope: &Scope) -> Result<()> {
     caller.may_write()?;
+    app.takes_writes()?;
     let producer_id = match scope {
         Scope::Producer(id) => id.clone(),
         Scope::Version(id) => {

@@ -61,6 +61,7 @@ pub async fn create(
     app: &App, caller: &Caller, version_id: VersionId, quantity: i32, now: DateTime<Utc>,
 ) -> Result<(Sale, Token)> {
     let receipt_id = caller.new_id("rcp")?;
+    app.takes_writes()?;
     // The developer's purchases are everybody's.
     let buyer_key = caller.signer().ok().map(|signer| signer.key.clone());
     let quote = prices::quote(app, caller, version_id, quantity, now).await?;
@@ -103,6 +104,7 @@ pub async fn sale(app: &App, caller: &Caller, receipt_id: &str) -> Result<Option
 /// what to pay to; what the database answers.
 pub async fn quote(app: &App, caller: &Caller, receipt_id: &str, now: DateTime<Utc>) -> Result<(Quote, Token)> {
     caller.may_write()?;
+    app.takes_writes()?;
     let sale = sale(app, caller, receipt_id).await?.ok_or_else(absent)?;
     let producer = app.producers.get(caller, sale.asset.producer_id.clone()).await?;
     let script = producer.and_then(|producer| producer.payout_script_hex.clone());

@@ -18,10 +18,14 @@ pub(crate) async fn examine(config: &Config, stores: &Stores, say: fn(&str) -> R
         bad += tell(&doctor::replica(at + 1, &upkeep(replica)).await, say)?;
     }
     let db = Db::connect(&upkeep(&stores.database)).await?;
-    for finding in
-        doctor::postgresql(&db, (&boot::missing(&db).await?, &boot::covered()), stores.database.pool_max).await?
-    {
+    let (missing, misshapen) = (boot::missing(&db).await, boot::misshapen(&db).await?);
+    let has_policies = missing.as_ref().is_ok_and(Vec::is_empty) && !misshapen.contains(&"table policies");
+    let schema = doctor::Schema { missing, misshapen, covered: boot::covered() };
+    for finding in doctor::postgresql(&db, &schema, stores.database.pool_max).await? {
         bad += tell(&finding, say)?;
+    }
+    if let Some(id) = config.market.terms.policy_default_id.as_deref().filter(|_| has_policies) {
+        bad += tell(&doctor::policy(&db, id).await?, say)?;
     }
     if stores.database.pooler.is_some() {
         let config = overlay::db::Config { pool_min: 0, ..stores.database.clone() };

@@ -4,13 +4,16 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use overlay::boot::upkeep;
+use overlay::boot::{self, upkeep};
 use overlay::db::{self, Db};
 use overlay::error::{Error, Result};
 use overlay::flows::import::Catalogue;
 use overlay::flows::import::legacy::{self, Progress, Report, Sqlite, Taken, Way};
 
 use crate::import::WhenNeeded;
+
+/// The lock under which an import runs; the number is arbitrary and ours.
+const LOCK: i64 = 5_717_354_855;
 
 /// What the command was told.
 pub(crate) struct Order<'a> {
@@ -27,18 +30,36 @@ pub(crate) async fn into(
     let file = order.file.to_owned();
     let mut source = tokio::task::spawn_blocking(move || Sqlite::open(&file)).await.map_err(Error::internal)??;
     let db = Db::connect(&upkeep(database)).await?;
+    if order.way == Way::Real {
+        boot::migrate(&db).await?;
+    }
+    if let Some(step) = boot::missing(&db).await?.first() {
+        let message = format!("the schema lacks {step}, and a dry run changes nothing: run `overlay migrate up`");
+        return Err(Error::invalid(message + ", on a copy of the database while old servers run on this one"));
+    }
     if order.from_start && order.way == Way::Real {
         legacy::forget(&db, &source).await?;
     }
-    let rejects_at = order.rejects.map_or_else(|| order.file.with_extension("rejects.jsonl"), Path::to_owned);
+    let own = if order.way == Way::Dry { "dry-run.rejects.jsonl" } else { "rejects.jsonl" };
+    let rejects_at = order.rejects.map_or_else(|| order.file.with_extension(own), Path::to_owned);
+    if order.way == Way::Dry && order.rejects.is_none() && rejects_at.exists() {
+        std::fs::remove_file(&rejects_at).map_err(|cause| {
+            Error::invalid(format!("{} of an earlier dry run is in the way", rejects_at.display())).because(cause)
+        })?;
+    }
     let mut rejects = WhenNeeded::new(rejects_at.clone(), order.file)?;
     let begun = std::time::Instant::now();
     let mut bar = Bar::new();
     let catalogue = Catalogue { db: &db, namespace };
-    let report = legacy::run(catalogue, &mut source, order.way, &mut rejects, &mut bar).await?;
+    let work = legacy::run(catalogue, &mut source, order.way, &mut rejects, &mut bar);
+    // Two at a time would each take the other's rows for somebody else's.
+    let report = match order.way {
+        Way::Real => db.exclusively("import.legacy", LOCK, work).await?,
+        Way::Dry => work.await?,
+    };
     bar.0.finish_and_clear();
     say(&told(&report, order.way, begun.elapsed().as_secs_f64()))?;
-    if report.remarks > 0 || report.taken.iter().any(|taken| taken.refused > 0) {
+    if rejects_at.exists() && (report.remarks > 0 || report.taken.iter().any(|taken| taken.refused > 0)) {
         say(&format!("what is refused, and why: {}\n", rejects_at.display()))?;
     }
     db.close().await;

@@ -2,14 +2,17 @@
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use sha2::{Digest, Sha256};
 use url::{Host, Url};
 
+use super::answer::Note;
 use super::http::Served;
+use super::origin::{UNVERIFIED, X_CACHE};
 use super::rest;
+use crate::cache::Outcome;
 use crate::coherence::Consistency;
 use crate::domain::caller::{Caller, Identity};
 use crate::domain::sessions::Signed;
@@ -67,8 +70,15 @@ pub(super) async fn attach(State(served): State<Served>, mut request: Request, n
     if let Err(error) = served.door.show(&caller) {
         return rest::error::answer(&error);
     }
+    let reads = caller.clone();
     request.extensions_mut().insert(caller);
-    next.run(request).await
+    let mut answer = next.run(request).await;
+    // Answers that are never kept, and errors, are not dressed like the others: they say so here.
+    if reads.ledger().is_unverified() && answer.extensions().get::<Note>().is_none() {
+        answer.headers_mut().insert(header::WARNING, UNVERIFIED);
+        answer.headers_mut().insert(X_CACHE, HeaderValue::from_static(Outcome::Stale.label()));
+    }
+    answer
 }
 
 /// The caller with what it calls what it wants made.

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use axum::http::HeaderName;
+use axum::http::{HeaderName, HeaderValue};
 
 use super::answer::line;
 use crate::cache::{Ledger, Outcome};
 
 /// The headers that say where an answer came from.
 pub(super) const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
+/// `Warning` of an answer that is made of what could not be verified.
+pub(super) const UNVERIFIED: HeaderValue = HeaderValue::from_static("110 overlay \"Response is Stale\"");
 pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// Where an answer came from.
@@ -58,7 +60,7 @@ impl Origin<'_> {
                 ms(head, ledger.elapsed());
                 head.extend_from_slice(b"\r\n");
                 if ledger.is_unverified() {
-                    line(head, "warning", b"110 overlay \"Response is Stale\"");
+                    line(head, "warning", UNVERIFIED.as_bytes());
                 }
             }
         }

@@ -240,7 +240,7 @@ async fn the_doctor_says_what_is_wrong_and_what_to_do() {
         };
         let (code, told) = examined(redis.url(), &[]);
         assert!(code == Some(0) && !told.contains("BAD"), "{told}");
-        for good in ["Redis answers", "it is a primary", "the schema is up to date", "0 of them not always"] {
+        for good in ["Redis answers", "it is a primary", "the schema is whole", "0 of them not always"] {
             assert!(told.contains(good), "no {good}: {told}");
         }
         let change = async |sql: &str| {
@@ -249,13 +249,27 @@ async fn the_doctor_says_what_is_wrong_and_what_to_do() {
         };
         change("alter table assets enable trigger feed_insert").await;
         change("drop trigger feed_truncate on policies").await;
+        change("alter table receipts drop constraint receipts_pkey cascade").await;
+        change(
+            "create or replace function feed_producers() returns trigger language plpgsql as 'begin return null; end'",
+        )
+        .await;
         change("update pg_index set indisvalid = false where indexrelid = 'assets_pkey'::regclass").await;
-        let (code, told) = examined("redis://127.0.0.1:1", &[("PG_READ_URLS", database.url.as_str())]);
+        let (code, told) = examined(
+            "redis://127.0.0.1:1",
+            &[("PG_READ_URLS", database.url.as_str()), ("POLICY_DEFAULT_ID", "pol_nope")],
+        );
         assert_eq!(code, Some(1), "{told}");
+        for part in
+            ["constraint receipts_pkey of receipts p", "index receipts_pkey of receipts", "function feed_producers "]
+        {
+            assert!(told.contains(part), "{part}: {told}");
+        }
         for (bad, advice) in [
             ("1 of them not always", "enable always trigger"),
             ("does not hear of every change of policies", "change_log"),
             ("these indexes are not valid: assets_pkey", "reindex"),
+            ("POLICY_DEFAULT_ID is pol_nope", "no policy has this id"),
             ("Redis does not answer", "REDIS_URL"),
             ("replica 1 is not a standby", "PG_READ_URLS"),
         ] {
@@ -264,7 +278,7 @@ async fn the_doctor_says_what_is_wrong_and_what_to_do() {
             let at = at.unwrap_or_else(|| panic!("no {bad}: {told}"));
             assert!(lines[at + 1].contains(advice), "{told}");
         }
-        assert!(told.contains("5 things are bad"), "{told}");
+        assert!(told.contains("7 things are bad"), "{told}");
         let (output, _) = ended(overlay(&["migrate", "down", "1", "--yes"], &[("PG_URL", &database.url)]));
         assert!(output.status.success());
         let (code, told) = examined(redis.url(), &[]);

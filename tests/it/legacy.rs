@@ -225,7 +225,7 @@ impl Source for CutOff {
         self.source.tables()
     }
 
-    fn rows(&mut self, table: &str, after: i64, most: usize, bytes: usize) -> Result<Vec<Row>> {
+    fn rows(&mut self, table: &str, after: Option<i64>, most: usize, bytes: usize) -> Result<Vec<Row>> {
         self.left = self.left.checked_sub(1).ok_or_else(|| Error::invalid("cut off"))?;
         // Small batches: there is much to cut between.
         self.source.rows(table, after, most.min(40), bytes)

@@ -3,6 +3,7 @@
 
 mod drift;
 mod migrations;
+mod shape;
 
 use overlay::config::SETTINGS;
 

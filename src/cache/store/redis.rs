@@ -119,6 +119,13 @@ impl Redis {
         }
     }
 
+    /// Whether it takes writes: one of a key that nobody reads, for a second.
+    pub async fn takes_writes(&self) -> bool {
+        let mut command = redis::cmd("SET");
+        command.arg("ol:doctor").arg(1).arg("PX").arg(1_000);
+        self.inner.call::<()>("doctor", command).await.is_some()
+    }
+
     /// One round trip for all keys, in order. Anything that goes wrong is a miss.
     pub(in crate::cache) async fn get_many<K: ToRedisArgs>(&self, keys: &[K]) -> Vec<Option<Vec<u8>>> {
         let mut command = redis::cmd("MGET");

@@ -58,11 +58,61 @@ const MAX_WRITING: f64 = 60.0;
 /// Largest change feed that pruning leaves, bytes.
 const MAX_FEED: i64 = 1 << 30;
 
-/// Examines PostgreSQL. `missing` are the names of the migrations that it lacks; `pool_max` is how many connections each server may take.
+/// What the schema of a database is compared with, and how it compares.
+pub struct Schema {
+    /// The names of the steps that it lacks, or why that cannot be said.
+    pub missing: Result<Vec<String>>,
+    /// Lines of its shape that it lacks.
+    pub misshapen: Vec<&'static str>,
+    /// The tables that the feed is to hear of.
+    pub covered: Vec<&'static str>,
+}
+
+/// Most lines of a schema's shape that are told.
+const MOST_LINES: usize = 8;
+
+impl Schema {
+    /// Whether the rest can be looked at: all tables are there, as this program knows them.
+    fn is_there(&self) -> bool {
+        matches!(&self.missing, Ok(missing) if missing.is_empty())
+            && !self.misshapen.iter().any(|line| line.starts_with("table ") || line.starts_with("column "))
+    }
+
+    fn findings(&self) -> Vec<Finding> {
+        let missing = match &self.missing {
+            Ok(missing) => missing,
+            Err(error) => {
+                let advice = "run the newer program, or take its steps back with it: `overlay migrate down`";
+                return vec![wrong(State::Bad, error.message(), advice)];
+            }
+        };
+        if !missing.is_empty() {
+            let what = format!("the schema lacks {}", missing.join(", "));
+            return vec![wrong(State::Bad, what, "run `overlay migrate up`")];
+        }
+        let lacks = &self.misshapen;
+        let told = lacks.iter().take(MOST_LINES).map(|line| format!("\n        {line}")).collect::<String>();
+        let more = if lacks.len() > MOST_LINES { "\n        and others" } else { "" };
+        vec![
+            good("all steps of the schema are applied"),
+            found(
+                !lacks.is_empty(),
+                State::Bad,
+                match lacks.len() {
+                    0 => "the schema is whole".into(),
+                    count => format!("the schema has not, or not like that, {count} of its parts:{told}{more}"),
+                },
+                "were they dropped or changed, or is this what is left of a table that was restored alone? docs/operations/restore.md has the ways that bring them back",
+            ),
+        ]
+    }
+}
+
+/// Examines PostgreSQL. `pool_max` is how many connections each server may take.
 ///
 /// # Errors
 /// What the database answers.
-pub async fn postgresql(db: &Db, (missing, covered): (&[String], &[&str]), pool_max: u32) -> Result<Vec<Finding>> {
+pub async fn postgresql(db: &Db, own: &Schema, pool_max: u32) -> Result<Vec<Finding>> {
     let (begun, here) = (Instant::now(), Utc::now());
     let server = store::server(db).await?;
     let took = begun.elapsed();
@@ -105,20 +155,21 @@ pub async fn postgresql(db: &Db, (missing, covered): (&[String], &[&str]), pool_
         ),
         skew(server.now, here, took),
     ];
-    findings.push(found(
-        !missing.is_empty(),
-        State::Bad,
-        if missing.is_empty() {
-            "the schema is up to date".into()
-        } else {
-            format!("the schema lacks {}", missing.join(", "))
-        },
-        "run `overlay migrate up`",
-    ));
-    if missing.is_empty() {
-        findings.extend(schema(db, covered).await?);
+    findings.extend(own.findings());
+    if own.is_there() {
+        findings.extend(schema(db, &own.covered).await?);
     }
     Ok(findings)
+}
+
+/// Examines the policy that is used when none is named.
+///
+/// # Errors
+/// What the database answers.
+pub async fn policy(db: &Db, id: &str) -> Result<Finding> {
+    let (what, advice) =
+        (format!("POLICY_DEFAULT_ID is {id}"), "no policy has this id: requests that name none are refused");
+    Ok(found(!store::has_policy(db, id).await?, State::Bad, what, advice))
 }
 
 /// How far apart the clocks are, at the least.
@@ -163,7 +214,7 @@ async fn schema(db: &Db, covered: &[&str]) -> Result<Vec<Finding>> {
                 |tables| format!("the change feed does not hear of every change of {tables}"),
             ),
             "the table was restored without its triggers, or they were dropped: make them as the migrations do (`pg_restore --section=post-data` \
-             of the whole database has them), then empty change_log and cache_epoch",
+             of the whole database has them), then empty change_log and cache_epoch; docs/operations/restore.md",
         ),
         found(
             feed.epochs != 1,
@@ -252,14 +303,22 @@ pub async fn redis(redis: Option<&Redis>) -> Finding {
         let advice = "set REDIS_URL: without it there are no sessions, and processes share no cache";
         return wrong(State::Warning, "no Redis is configured", advice);
     };
-    match redis.answers(Duration::from_secs(3)).await {
-        Ok(took) => good(format!("Redis answers in {:.1} ms", took.as_secs_f64() * 1e3)),
-        Err(_) => wrong(
-            State::Bad,
-            "Redis does not answer",
-            "look at REDIS_URL, the network, REDIS_TIMEOUT_MS, and the user's rights (docs/OPERATIONS.md, Redis)",
-        ),
-    }
+    let took = match redis.answers(Duration::from_secs(3)).await {
+        Ok(took) => took.as_secs_f64() * 1e3,
+        Err(_) => {
+            return wrong(
+                State::Bad,
+                "Redis does not answer",
+                "look at REDIS_URL, the network, REDIS_TIMEOUT_MS, and the user's rights (docs/OPERATIONS.md, Redis)",
+            );
+        }
+    };
+    found(
+        !redis.takes_writes().await,
+        State::Bad,
+        format!("Redis answers in {took:.1} ms"),
+        "it takes no writes: is it a replica, full without a `maxmemory-policy`, or has the user no right to (docs/OPERATIONS.md, Redis)?",
+    )
 }
 
 #[cfg(test)]

@@ -60,6 +60,10 @@ pub(super) async fn feed(db: &Db, covered: &[&str]) -> Result<Feed> {
     db.one("doctor.feed", SQL, vec![covered.into()]).await?.ok_or_else(|| Error::internal("a row without conditions"))
 }
 
+pub(super) async fn has_policy(db: &Db, id: &str) -> Result<bool> {
+    db.is_there("doctor.policy", "select 1 from public.policies where policy_id = $1", vec![id.into()]).await
+}
+
 /// The names of indexes that PostgreSQL does not use, if there are any.
 pub(super) async fn invalid_indexes(db: &Db) -> Result<Option<String>> {
     #[derive(FromQueryResult)]

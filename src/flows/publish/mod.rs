@@ -89,6 +89,7 @@ struct Row {
 /// database answers. Nothing is then changed.
 pub async fn publish(app: &App, caller: &Caller, submission: Submission) -> Result<Published> {
     caller.may_write()?;
+    app.takes_writes()?;
     let published = manifest::check(&submission.manifest).map_err(|faults| refused(&faults))?;
     caller.may_write_as(&published.producer.identity_key)?;
     let version_id = published.version_id;
@@ -133,6 +134,7 @@ pub async fn attach(
     app: &App, caller: &Caller, version_id: VersionId, evidence: Evidence,
 ) -> Result<(Verified, Token)> {
     caller.may_write()?;
+    app.takes_writes()?;
     may_prove(app, caller, version_id).await?;
     let declared = app.spv.declarations(&[version_id], i64::MAX).await?.and_then(|mut found| found.remove(&version_id));
     let declared = declared.ok_or_else(|| Error::not_found("no version of that id is declared"))?;

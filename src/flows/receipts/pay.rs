@@ -25,6 +25,7 @@ pub async fn submit(
     app: &App, caller: &Caller, receipt_id: &str, raw_tx: &[u8], now: DateTime<Utc>,
 ) -> Result<(Sale, Token)> {
     caller.may_write()?;
+    app.takes_writes()?;
     let payment = Transaction::parse(raw_tx)
         .map_err(|cause| Error::invalid(format!("`rawTx` is no transaction: {cause}")).hint("rawTx"))?;
     let (txid, raw) = (payment.txid().to_string(), encode_hex(raw_tx));
@@ -75,6 +76,7 @@ pub async fn prove(
     app: &App, caller: &Caller, receipt_id: &str, evidence: Evidence, now: DateTime<Utc>,
 ) -> Result<(Sale, Token)> {
     caller.may_write()?;
+    app.takes_writes()?;
     let payment = store::payment(&app.db, receipt_id).await?.ok_or_else(absent)?.ok_or_else(|| {
         let message = "no transaction was submitted for it: submit one first";
         Error::new(Kind::Conflict, "not-paid", message)

@@ -20,6 +20,16 @@ async fn hits_go_on_marked_while_postgresql_is_away() {
             app.settled().await;
             let known = app.query(ASSET, json!({"id": id})).await;
             let listing = app.json("/listings?limit=3").await;
+            // Answers that are never kept whole, and errors, are made of kept values all the same.
+            let others = [
+                (format!("/ready?versionId={id}"), 200),
+                (format!("/price?versionId={id}"), 200),
+                (format!("/listings/{}", "1".repeat(64)), 404),
+            ];
+            for (path, status) in &others {
+                let answer = app.get(path).send().await.expect("answer");
+                assert_eq!((answer.status().as_u16(), answer.headers().get("warning")), (*status, None), "{path}");
+            }
             proxy.set(mode);
             while app.app.cache.clock().is_trustworthy() {
                 tokio::task::yield_now().await;
@@ -38,6 +48,15 @@ async fn hits_go_on_marked_while_postgresql_is_away() {
             let answer = app.get("/listings?limit=3").send().await.expect("answer");
             assert!(answer.headers().contains_key("warning"));
             assert_eq!(answer.json::<Value>().await.expect("JSON"), listing);
+            for (path, status) in &others {
+                let answer = app.get(path).send().await.expect("answer");
+                assert_eq!(answer.status().as_u16(), *status, "{path}");
+                assert!(
+                    answer.headers().get("warning").is_some_and(|told| told.as_bytes().starts_with(b"110 ")),
+                    "{path}"
+                );
+                assert_eq!(answer.headers()["x-cache"], "stale", "{path}");
+            }
             for consistency in ["strong", &format!("{}.1", "0".repeat(32))] {
                 let answer = app.post(ASSET, json!({"id": id})).header("overlay-consistency", consistency);
                 let answer = answer.send().await.expect("answer");

@@ -9,7 +9,7 @@ use reqwest::StatusCode;
 use sea_orm::{ConnectionTrait, TransactionTrait};
 use serde_json::json;
 
-use crate::harness::{Setup, patient, rows_of, session, with, with_database};
+use crate::harness::{Mode, Proxy, Setup, patient, rows_of, session, with, with_database};
 
 /// The wait for a connection is endless as long as others come free.
 async fn connected(url: &str, pool_max: u32, standstill: Duration) -> Db {
@@ -46,6 +46,31 @@ async fn who_waits_while_connections_come_free_is_served_however_long_it_takes()
         let asks = (0..40).map(|_| db.is_there("test.sleep", "select 1 from pg_sleep(0.2)", vec![]));
         for answer in join_all(asks).await {
             assert!(answer.expect("served"));
+        }
+        db.close().await;
+    })
+    .await;
+}
+
+/// To make a connection takes longer than a standstill: who waits for one that is in use waits on.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_are_being_made_are_no_standstill() {
+    with_database(async |database| {
+        let (proxy, url) = Proxy::before_postgres(&database.url).await;
+        let config = Config { pool_max: 2, standstill: Duration::from_millis(20), ..patient(&url) };
+        let db = Db::lazy(&config, "test").await.expect("an address");
+        proxy.set(Mode::BlackHole);
+        let asks: Vec<_> = (0..20)
+            .map(|_| {
+                let db = db.clone();
+                tokio::spawn(async move { db.is_there("test.one", "select 1", vec![]).await })
+            })
+            .collect();
+        // Many times as long as a standstill.
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        proxy.set(Mode::Open);
+        for ask in asks {
+            assert!(ask.await.expect("ends").expect("served"));
         }
         db.close().await;
     })

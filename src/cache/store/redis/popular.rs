@@ -40,7 +40,9 @@ impl Redis {
     /// The requests asked for most, those first.
     pub async fn popular(&self, most: usize) -> Vec<String> {
         let command = redis::cmd("ZREVRANGE").arg(KEY).arg(0).arg(most.saturating_sub(1)).take();
-        self.inner.patient("popular", command).await.unwrap_or_default()
+        let found: Vec<Vec<u8>> = self.inner.patient("popular", command).await.unwrap_or_default();
+        // Whoever can write there may write anything: what is no text is no request.
+        found.into_iter().filter_map(|request| String::from_utf8(request).ok()).collect()
     }
 
     /// Waits until what was put is written, or given up.

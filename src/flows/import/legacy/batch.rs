@@ -62,13 +62,13 @@ impl Import<'_> {
             return Ok(taken);
         }
         let mut after = match before.lines {
-            0 => i64::MIN,
-            lines => block_in_place(|| self.source.row_at(table.name, lines))?.unwrap_or(i64::MAX),
+            0 => None,
+            lines => Some(block_in_place(|| self.source.row_at(table.name, lines))?.unwrap_or(i64::MAX)),
         };
         loop {
             let found = block_in_place(|| self.source.rows(table.name, after, BATCH, BATCH_BYTES))?;
             let end = if found.is_empty() { End::Reached } else { End::NotYet };
-            after = found.last().map_or(after, |row| row.number);
+            after = found.last().map_or(after, |row| Some(row.number));
             self.batch(table, &note, &found, end, &mut taken).await?;
             progress.at(&taken);
             if end == End::Reached {

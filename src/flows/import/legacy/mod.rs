@@ -46,11 +46,11 @@ pub trait Source {
     /// When they cannot be read.
     fn tables(&mut self) -> Result<Vec<(String, u64)>>;
 
-    /// The next rows of a table after the one of that number: `most`, or as few as have `bytes` bytes.
+    /// The first rows of a table, or the next ones after that of a number: `most`, or as few as have `bytes` bytes.
     ///
     /// # Errors
     /// When they cannot be read.
-    fn rows(&mut self, table: &str, after: i64, most: usize, bytes: usize) -> Result<Vec<Row>>;
+    fn rows(&mut self, table: &str, after: Option<i64>, most: usize, bytes: usize) -> Result<Vec<Row>>;
 
     /// The number of the `count`-th row of a table.
     ///
@@ -227,11 +227,11 @@ fn producer_keys(source: &mut (dyn Source + Send), there: &[(String, u64)]) -> R
         _ => None,
     };
     let mut walk = |table: &str, look: &mut dyn FnMut(&Row)| -> Result<()> {
-        let mut after = i64::MIN;
+        let mut after = None;
         while there.iter().any(|(name, _)| name == table) {
             let rows = source.rows(table, after, BATCH, BATCH_BYTES)?;
             let Some(last) = rows.last() else { break };
-            after = last.number;
+            after = Some(last.number);
             rows.iter().for_each(&mut *look);
         }
         Ok(())

@@ -42,6 +42,10 @@ impl Sqlite {
     /// # Errors
     /// `bad-request` when it is no SQLite database, with what to do.
     pub fn open(file: &Path) -> Result<Self> {
+        // A pipe would be waited for without end.
+        if !std::fs::metadata(file).is_ok_and(|found| found.is_file()) {
+            return Err(Error::invalid(format!("there is no file {}", file.display())));
+        }
         let log = log_of(file);
         let has_log = std::fs::metadata(&log).is_ok_and(|log| log.len() > 0);
         let (hex, _bytes) = digest(&[file, &log][..1 + usize::from(has_log)])?;
@@ -55,6 +59,17 @@ impl Sqlite {
         // One transaction to the end: all tables as of one moment.
         connection.execute_batch("begin; select count(*) from sqlite_schema;").map_err(unreadable)?;
         Ok(Self { connection, name: format!("sqlite:{}", hex) })
+    }
+}
+
+impl Sqlite {
+    /// What a table calls the number of its rows: the first of SQLite's names for it that is no column of its own.
+    fn number_of(&self, table: &str) -> Result<&'static str> {
+        let sql = format!("select * from {} limit 0", quoted(table));
+        let columns = self.connection.prepare_cached(&sql).map_err(unreadable)?;
+        let is_own = |name: &&str| columns.column_names().iter().any(|own| own.eq_ignore_ascii_case(name));
+        let message = || Error::invalid(format!("the rows of `{table}` have no number that they could be read by"));
+        ["rowid", "_rowid_", "oid"].into_iter().find(|name| !is_own(name)).ok_or_else(message)
     }
 }
 
@@ -82,7 +97,8 @@ impl Source for Sqlite {
         let names = names.query_map([], |row| row.get::<_, String>(0)).map_err(unreadable)?;
         names
             .map(|name| {
-                let name = name.map_err(unreadable)?;
+                // As SQLite compares them.
+                let name = name.map_err(unreadable)?.to_lowercase();
                 let sql = format!("select count(*) from {}", quoted(&name));
                 let count: i64 = self.connection.query_row(&sql, [], |row| row.get(0)).map_err(unreadable)?;
                 Ok((name, count.unsigned_abs()))
@@ -90,12 +106,15 @@ impl Source for Sqlite {
             .collect()
     }
 
-    fn rows(&mut self, table: &str, after: i64, most: usize, bytes: usize) -> Result<Vec<Row>> {
-        let sql = format!("select rowid, * from {} where rowid > ?1 order by rowid limit ?2", quoted(table));
+    fn rows(&mut self, table: &str, after: Option<i64>, most: usize, bytes: usize) -> Result<Vec<Row>> {
+        let number = self.number_of(table)?;
+        let beyond = if after.is_some() { ">" } else { ">=" };
+        let sql =
+            format!("select {number}, * from {} where {number} {beyond} ?1 order by {number} limit ?2", quoted(table));
         let mut statement = self.connection.prepare_cached(&sql).map_err(unreadable)?;
         let names: Vec<String> = statement.column_names().into_iter().map(str::to_lowercase).collect();
         let most = i64::try_from(most).map_err(Error::internal)?;
-        let mut found = statement.query(params![after, most]).map_err(unreadable)?;
+        let mut found = statement.query(params![after.unwrap_or(i64::MIN), most]).map_err(unreadable)?;
         let (mut rows, mut size) = (Vec::new(), 0);
         while let Some(row) = found.next().map_err(unreadable)? {
             let mut cells = std::collections::BTreeMap::new();
@@ -114,7 +133,8 @@ impl Source for Sqlite {
 
     fn row_at(&mut self, table: &str, count: u64) -> Result<Option<i64>> {
         let Some(before) = count.checked_sub(1) else { return Ok(None) };
-        let sql = format!("select rowid from {} order by rowid limit 1 offset ?1", quoted(table));
+        let number = self.number_of(table)?;
+        let sql = format!("select {number} from {} order by {number} limit 1 offset ?1", quoted(table));
         let before = i64::try_from(before).map_err(Error::internal)?;
         match self.connection.query_row(&sql, params![before], |row| row.get(0)) {
             Ok(number) => Ok(Some(number)),

@@ -8,6 +8,7 @@ use super::tables::Shape;
 use super::{Context, Need, Ready};
 use crate::domain::hex::encode_hex;
 use crate::domain::policies::document::PolicyDocument;
+use crate::flows::prices::MAX_AMOUNT;
 
 pub(super) const PRICE_RULES: Shape = Shape {
     table: "price_rules",
@@ -123,7 +124,7 @@ pub(super) fn price_rule(row: &Row, context: &Context) -> Result<Ready, Vec<Stri
     let version = from.text(&["version_id"]).and_then(|_| from.version("version_id"));
     let producer = producer(&mut from, context);
     let tier = from.whole("tier_from", 1, i32::MAX.into());
-    let satoshis = from.whole("satoshis", 1, i64::MAX);
+    let satoshis = from.whole("satoshis", 1, MAX_AMOUNT);
     let (created, updated) = (from.instant_of("created_at"), from.instant("updated_at"));
     if version.is_some() && producer.is_some() {
         from.fault("names both a version and a producer");
@@ -149,7 +150,7 @@ pub(super) fn price_rule(row: &Row, context: &Context) -> Result<Ready, Vec<Stri
 /// The price of a version held where no rule of the version did: it is the version's rule from one unit up.
 pub(super) fn price(row: &Row, context: &Context) -> Result<Ready, Vec<String>> {
     let mut from = Reader::new(row);
-    let (version, satoshis) = (from.version("version_id"), from.whole("satoshis", 1, i64::MAX));
+    let (version, satoshis) = (from.version("version_id"), from.whole("satoshis", 1, MAX_AMOUNT));
     from.end(|| {
         let (version, id) = (version?, rule_id(&format!("version {}", version?), 1));
         let row = json!({"rule_id": id, "version_id": version, "producer_id": null, "tier_from": 1,
@@ -232,7 +233,7 @@ pub(super) fn receipt(row: &Row, _context: &Context) -> Result<Ready, Vec<String
         from.fault("status: must be pending, quoted, paid, confirmed, consumed or expired");
     }
     let quantity = from.whole("quantity", 1, i32::MAX.into());
-    let amount = from.whole("amount_sat", 1, i64::MAX);
+    let amount = from.whole("amount_sat", 1, MAX_AMOUNT);
     if from.text(&["amount_sat"]).is_none() {
         from.fault("amount_sat: is missing");
     }
@@ -280,7 +281,7 @@ pub(super) fn revenue(row: &Row, _context: &Context) -> Result<Ready, Vec<String
             ""
         }
     };
-    let amount = from.whole("amount_sat", 0, i64::MAX);
+    let amount = from.whole("amount_sat", 0, MAX_AMOUNT);
     let quantity = from.whole("quantity", 0, i64::MAX);
     let created = from.instant_of("created_at");
     from.end(|| {
