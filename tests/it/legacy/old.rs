@@ -15,7 +15,8 @@ const SCHEMA: &str = "
         payout_script_hex text);
     create table manifests (version_id text primary key, manifest_hash text not null, content_hash text, title text, license text,
         classification text, created_at text, manifest_json text not null, dataset_id text, producer_id text);
-    create table edges (child_version_id text not null, parent_version_id text not null, primary key (child_version_id, parent_version_id));
+    create table edges (child_version_id text not null, parent_version_id text not null, rowid integer default 7,
+        primary key (child_version_id, parent_version_id));
     create table declarations (version_id text primary key, txid text unique, type text not null, status text default 'pending',
         created_at integer not null, block_hash text, height integer, opret_vout integer, raw_tx text, proof_json text);
     create table prices (version_id text primary key, satoshis integer not null);
@@ -139,7 +140,7 @@ impl Old {
                 &[&run, &job, &THEN],
             );
             for parent in &parents {
-                one("insert into edges values (?1, ?2)", &[&id, parent]);
+                one("insert into edges (child_version_id, parent_version_id) values (?1, ?2)", &[&id, parent]);
                 one(
                     "insert into ol_edges values (?1 || ?2, 'overlay:old', ?2, ?1, ?3, ?4)",
                     &[&id, parent, &run, &THEN],
@@ -252,7 +253,12 @@ impl Old {
             &[],
             "not JSON",
         );
-        bad("edges", "insert into edges values (?1, ?2)", &[&first, &foreign], "no row of this file");
+        bad(
+            "edges",
+            "insert into edges (child_version_id, parent_version_id) values (?1, ?2)",
+            &[&first, &foreign],
+            "no row of this file",
+        );
         bad(
             "declarations",
             "insert into declarations values (?1, ?1, 'DLM1', null, 1, null, null, null, null, null)",
