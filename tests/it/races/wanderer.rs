@@ -90,8 +90,8 @@ fn steps(version: &str) -> Vec<Step> {
             }
             let body = &operation["requestBody"]["content"]["application/json"];
             let examples = body["examples"].as_object().and_then(|all| all.values().next());
-            let body = [Some(&body["example"]), examples.map(|e| &e["value"])].into_iter().flatten();
-            let body = body.cloned().find(|body| !body.is_null());
+            let mut bodies = [Some(&body["example"]), examples.map(|e| &e["value"])].into_iter().flatten();
+            let body = bodies.find(|body| !body.is_null()).cloned();
             let path = if query.is_empty() { path } else { format!("{path}?{}", &query[1..]) };
             steps.push(Step { body: body.or((method == Method::POST).then(|| json!({}))), method, path });
         }
