@@ -122,7 +122,7 @@ impl Redis {
     /// Whether it takes writes: one of a key that nobody reads, for a second.
     pub async fn takes_writes(&self) -> bool {
         let mut command = redis::cmd("SET");
-        command.arg("ol:doctor").arg(1).arg("PX").arg(1_000);
+        command.arg("ol:cache:doctor").arg(1).arg("PX").arg(1_000);
         self.inner.call::<()>("doctor", command).await.is_some()
     }
 
