@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use sea_orm::sqlx::pool::PoolConnection;
-use sea_orm::sqlx::{Executor, Postgres};
+use sea_orm::sqlx::{AssertSqlSafe, Executor, Postgres};
 use sea_orm::{Database, DatabaseConnection, DbBackend, DbErr, FromQueryResult, QueryResult, Statement, Value};
 use tracing::Instrument;
 
@@ -249,9 +249,7 @@ impl Db {
             let (connection, _seat) = self.connection().await?;
             let mut session = connection.detach();
             let sql = format!("select pg_advisory_lock({lock})");
-            sea_orm::sqlx::Executor::execute(&mut session, sea_orm::sqlx::AssertSqlSafe(sql))
-                .await
-                .map_err(sqlx_error)?;
+            session.execute(AssertSqlSafe(sql)).await.map_err(sqlx_error)?;
             Ok(session)
         };
         let session = self.observed(name, session).await?;
@@ -282,9 +280,7 @@ impl Db {
         let work = async {
             let (mut connection, _seat) = self.connection().await?;
             for statement in ["set statement_timeout = 0", sql, "reset statement_timeout"] {
-                sea_orm::sqlx::Executor::execute(&mut *connection, sea_orm::sqlx::AssertSqlSafe(statement))
-                    .await
-                    .map_err(sqlx_error)?;
+                connection.execute(AssertSqlSafe(statement)).await.map_err(sqlx_error)?;
             }
             Ok(())
         };

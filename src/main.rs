@@ -70,7 +70,7 @@ enum Command {
         #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         rate: Option<u32>,
     },
-    /// Look at PostgreSQL, replicas and Redis: how they are, and what to do. Changes nothing; the exit code is 1 when anything is bad.
+    /// Look at PostgreSQL, replicas and Redis: how they are, and what to do. Changes nothing in the database; the exit code is 1 when anything is bad.
     Doctor,
     /// Print the GraphQL schema.
     Schema,

@@ -81,12 +81,14 @@ impl Tls {
             return url.to_owned();
         }
         let given: Vec<(String, String)> = parsed.query_pairs().into_owned().collect();
-        let said = |names: &[&str]| given.iter().find(|(name, _)| names.contains(&name.as_str())).map(|(_, v)| v);
-        let mode = said(&["sslmode", "ssl-mode"]);
+        let all = |names: &'static [&str]| {
+            given.iter().filter(|(name, _)| names.contains(&name.as_str())).map(|(_, value)| value.as_str())
+        };
+        let said = |names| all(names).next();
         // Said twice, the last one counts for the driver: none may say less.
-        let modes = given.iter().filter(|(name, _)| ["sslmode", "ssl-mode"].contains(&name.as_str()));
-        let is_less = |mode: &str| !["verify-ca", "verify-full"].contains(&mode);
-        if self.ca.is_some() && modes.into_iter().any(|(_, mode)| is_less(mode)) {
+        let mut modes = all(&["sslmode", "ssl-mode"]).peekable();
+        let says_mode = modes.peek().is_some();
+        if self.ca.is_some() && modes.any(|mode| !["verify-ca", "verify-full"].contains(&mode)) {
             r.fault_because(
                 name,
                 "must say sslmode=verify-full (or verify-ca) with PG_TLS_CA: else no certificate is checked".into(),
@@ -94,7 +96,7 @@ impl Tls {
         }
         let mut more: Vec<(&str, &str)> = Vec::new();
         if let Some(ca) = &self.ca {
-            more.extend(mode.is_none().then_some(("sslmode", "verify-full")));
+            more.extend((!says_mode).then_some(("sslmode", "verify-full")));
             more.extend(
                 said(&["sslrootcert", "ssl-root-cert", "ssl-ca"]).is_none().then_some(("sslrootcert", ca.as_str())),
             );

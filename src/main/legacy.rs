@@ -32,8 +32,7 @@ pub(crate) async fn into(
     let db = Db::connect(&upkeep(database)).await?;
     if order.way == Way::Real {
         boot::migrate(&db).await?;
-    }
-    if let Some(step) = boot::missing(&db).await?.first() {
+    } else if let Some(step) = boot::missing(&db).await?.first() {
         let message = format!("the schema lacks {step}, and a dry run changes nothing: run `overlay migrate up`");
         return Err(Error::invalid(message + ", on a copy of the database while old servers run on this one"));
     }
