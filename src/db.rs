@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
-use sea_orm::sqlx::pool::PoolConnection;
-use sea_orm::sqlx::{AssertSqlSafe, Executor, Postgres};
+use sea_orm::sqlx::{AssertSqlSafe, Executor};
 use sea_orm::{Database, DatabaseConnection, DbBackend, DbErr, FromQueryResult, QueryResult, Statement, Value};
 use tracing::Instrument;
 
@@ -17,13 +16,15 @@ use crate::error::Result;
 mod exists;
 mod fault;
 mod gate;
+mod loan;
 mod pool;
 mod snapshot;
 pub mod tally;
 mod transaction;
 
 use fault::{explained, is_lost, sqlx_error};
-use gate::{Gate, Seat};
+use gate::Gate;
+use loan::{Connection, Loans};
 pub use pool::{Config, PoolStats, close, connect};
 use pool::{options, sized};
 use snapshot::SNAPSHOT;
@@ -46,6 +47,7 @@ pub struct Db {
     pool: DatabaseConnection,
     max: u32,
     gate: Arc<Gate>,
+    loans: Arc<Loans>,
     statements: Arc<AtomicU64>,
     begin: Begin,
 }
@@ -71,7 +73,14 @@ impl Db {
 
     fn over(pool: DatabaseConnection, config: &Config, begin: Begin) -> Self {
         let gate = Gate::new(config.pool_max, config.acquire_timeout, config.standstill);
-        Self { pool, max: config.pool_max, gate: Arc::new(gate), statements: Arc::default(), begin }
+        Self {
+            pool,
+            max: config.pool_max,
+            gate: Arc::new(gate),
+            loans: Arc::default(),
+            statements: Arc::default(),
+            begin,
+        }
     }
 
     /// A pool that connects when it is first used: a replica that is away is no reason not to start.
@@ -94,15 +103,17 @@ impl Db {
 
     /// Opens a transaction.
     async fn open(&self, how: &Begin) -> Result<Open, DbErr> {
-        let seat = self.gate.pass().await?;
-        self.gate.reach(Box::pin(Open::begin(&self.pool, how, seat))).await
+        Box::pin(async { Open::begin(self.connection().await?, how).await }).await
     }
 
-    /// A connection, and the seat that it takes.
-    async fn connection(&self) -> Result<(PoolConnection<Postgres>, Seat), DbErr> {
-        let seat = self.gate.pass().await?;
+    /// A connection: one that was just used, or one of the pool's.
+    async fn connection(&self) -> Result<Connection, DbErr> {
+        let seat = match self.loans.take(self.gate.pass().await?) {
+            Ok(connection) => return Ok(connection),
+            Err(seat) => seat,
+        };
         let acquired = async { self.pool.get_postgres_connection_pool().acquire().await.map_err(sqlx_error) };
-        Ok((self.gate.reach(acquired).await?, seat))
+        Ok(self.loans.lent(self.gate.reach(Box::pin(acquired)).await?, seat))
     }
 
     /// The pool itself, for the migrator.
@@ -135,8 +146,9 @@ impl Db {
         // On the heap: it is part of what every request is made of.
         Box::pin(async {
             if !self.begin.is_pooled() {
-                let (mut connection, _seat) = self.connection().await?;
+                let mut connection = self.connection().await?;
                 let rows = query(statement, true).fetch_all(&mut *connection).await.map_err(sqlx_error)?;
+                connection.give_back();
                 return Ok(rows.into_iter().map(QueryResult::from).collect());
             }
             let tx = self.open(&self.begin).await?;
@@ -149,8 +161,9 @@ impl Db {
 
     async fn read_one(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         Box::pin(async {
-            let (mut connection, _seat) = self.connection().await?;
+            let mut connection = self.connection().await?;
             let row = query(statement, true).fetch_optional(&mut *connection).await.map_err(sqlx_error)?;
+            connection.give_back();
             Ok(row.map(QueryResult::from))
         })
         .await
@@ -201,8 +214,10 @@ impl Db {
     pub async fn ping(&self) -> Result<Duration> {
         let begun = Instant::now();
         let ask = Box::pin(async {
-            let (mut connection, _seat) = self.connection().await?;
-            connection.execute("select 1").await.map_err(sqlx_error)
+            let mut connection = self.connection().await?;
+            connection.execute("select 1").await.map_err(sqlx_error)?;
+            connection.give_back();
+            Ok(())
         });
         self.observed("db.ping", ask).await?;
         Ok(begun.elapsed())
@@ -246,7 +261,7 @@ impl Db {
     ) -> Result<T> {
         // The lock belongs to the session, and ends with it however this ends.
         let session = async {
-            let (connection, _seat) = self.connection().await?;
+            let (connection, _seat) = self.connection().await?.into_inner();
             let mut session = connection.detach();
             let sql = format!("select pg_advisory_lock({lock})");
             session.execute(AssertSqlSafe(sql)).await.map_err(sqlx_error)?;
@@ -263,11 +278,12 @@ impl Db {
     /// How the pool stands.
     pub fn pool_stats(&self) -> PoolStats {
         let pool = self.pool.get_postgres_connection_pool();
-        PoolStats { size: pool.size(), idle: pool.num_idle(), max: self.max }
+        PoolStats { size: pool.size(), idle: pool.num_idle() + self.loans.count(), max: self.max }
     }
 
     /// Closes all connections, as [`close`] does.
     pub async fn close(self) {
+        self.loans.close();
         close(&self.pool).await;
     }
 
@@ -278,7 +294,7 @@ impl Db {
     pub async fn maintain(&self, name: &'static str, sql: &str) -> Result<()> {
         // One simple-protocol message would be one transaction, in which `vacuum` may not run.
         let work = async {
-            let (mut connection, _seat) = self.connection().await?;
+            let mut connection = self.connection().await?;
             for statement in ["set statement_timeout = 0", sql, "reset statement_timeout"] {
                 connection.execute(AssertSqlSafe(statement)).await.map_err(sqlx_error)?;
             }

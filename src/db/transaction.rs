@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use sea_orm::sqlx::{AssertSqlSafe, Executor, Postgres, Transaction, query::Query, query_with};
-use sea_orm::{DatabaseConnection, DbErr, FromQueryResult, QueryResult, Statement, Value, Values};
+use sea_orm::sqlx::{AssertSqlSafe, Executor, Postgres, SqlSafeStr, Transaction, query::Query, query_with};
+use sea_orm::{DbErr, FromQueryResult, QueryResult, Statement, Value, Values};
 use sea_query_sqlx::SqlxValues;
 use tokio::sync::Mutex;
 
 use super::gate::Seat;
+use super::loan::Connection;
 use super::{epoch_token, fault, observed, statement};
 use crate::error::{Error, Result};
 
@@ -61,9 +62,9 @@ pub(super) fn query<'q>(statement: Statement, has_name: bool) -> Query<'q, Postg
 }
 
 impl Open {
-    pub(super) async fn begin(pool: &DatabaseConnection, how: &Begin, seat: Seat) -> Result<Self, DbErr> {
-        let pool = pool.get_postgres_connection_pool();
-        let begun = Box::pin(pool.begin_with(AssertSqlSafe(how.sql.clone()))).await;
+    pub(super) async fn begin(connection: Connection, how: &Begin) -> Result<Self, DbErr> {
+        let (connection, seat) = connection.into_inner();
+        let begun = Transaction::begin(connection, Some(AssertSqlSafe(how.sql.clone()).into_sql_str())).await;
         Ok(Self { tx: Mutex::new(begun.map_err(fault::sqlx_error)?), has_names: !how.is_pooled, _seat: seat })
     }
 

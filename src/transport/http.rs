@@ -29,9 +29,20 @@ use crate::cache::Outcome;
 use crate::config::{Config, Http};
 use crate::error::{Error, Kind, Result};
 
-/// What handlers hold. Cheap to clone.
+/// What handlers hold. Every layer of a request clones it, so it is one pointer.
 #[derive(Clone)]
-pub struct Served {
+pub struct Served(Arc<Parts>);
+
+impl std::ops::Deref for Served {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// What handlers need.
+pub struct Parts {
     /// The rooms.
     pub app: App,
     /// The GraphQL schema.
@@ -65,7 +76,7 @@ impl Served {
         // Before anything is counted.
         let metrics = crate::telemetry::metrics()?;
         let (clock, redis) = (app.cache.clock().clone(), app.cache.redis().cloned());
-        Ok(Self {
+        Ok(Self(Arc::new(Parts {
             persisted: graphql::Persisted::new(redis.clone(), config.http.safelist.clone()),
             answers: Answers::new(clock, redis, config.response_memory_bytes),
             app,
@@ -77,7 +88,7 @@ impl Served {
             settings: settings(config),
             metrics,
             is_warming: Arc::default(),
-        })
+        })))
     }
 }
 
