@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
@@ -44,6 +45,7 @@ pub(crate) struct Proxy {
     pub(crate) port: u16,
     mode: Arc<watch::Sender<Mode>>,
     target: Arc<watch::Sender<Target>>,
+    asked: Arc<AtomicUsize>,
     accepting: JoinHandle<()>,
 }
 
@@ -53,15 +55,16 @@ impl Proxy {
         let port = listener.local_addr().expect("an address").port();
         let mode = Arc::new(watch::Sender::new(Mode::Open));
         let target = Arc::new(watch::Sender::new(target));
-        let (modes, targets) = (mode.clone(), target.clone());
+        let asked = Arc::<AtomicUsize>::default();
+        let (modes, targets, count) = (mode.clone(), target.clone(), asked.clone());
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 if *modes.borrow() != Mode::Cut {
-                    tokio::spawn(connect(client, targets.borrow().clone(), modes.subscribe()));
+                    tokio::spawn(connect(client, targets.borrow().clone(), modes.subscribe(), count.clone()));
                 }
             }
         });
-        Self { port, mode, target, accepting }
+        Self { port, mode, target, asked, accepting }
     }
 
     /// Puts it before the PostgreSQL of `url`; answers the URL through it.
@@ -90,6 +93,11 @@ impl Proxy {
         self.target.send_replace(Target::postgres(url));
     }
 
+    /// How many times something was sent to the store: the round trips, as long as each is waited for.
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);
     }
@@ -102,19 +110,19 @@ impl Drop for Proxy {
     }
 }
 
-async fn connect(client: TcpStream, target: Target, modes: watch::Receiver<Mode>) {
+async fn connect(client: TcpStream, target: Target, modes: watch::Receiver<Mode>, asked: Arc<AtomicUsize>) {
     let (from, to) = client.into_split();
     match target {
         Target::Unix(path) => {
             if let Ok(server) = UnixStream::connect(path).await {
                 let (back, forth) = server.into_split();
-                pump(from, forth, back, to, modes).await;
+                pump(from, forth, back, to, modes, &asked).await;
             }
         }
         Target::Tcp(address) => {
             if let Ok(server) = TcpStream::connect(address).await {
                 let (back, forth) = server.into_split();
-                pump(from, forth, back, to, modes).await;
+                pump(from, forth, back, to, modes, &asked).await;
             }
         }
     }
@@ -123,23 +131,27 @@ async fn connect(client: TcpStream, target: Target, modes: watch::Receiver<Mode>
 /// Both directions, until either ends or the proxy is cut.
 async fn pump(
     from: impl AsyncRead + Unpin, forth: impl AsyncWrite + Unpin, back: impl AsyncRead + Unpin,
-    to: impl AsyncWrite + Unpin, mut modes: watch::Receiver<Mode>,
+    to: impl AsyncWrite + Unpin, mut modes: watch::Receiver<Mode>, asked: &AtomicUsize,
 ) {
-    let cut = modes.clone();
+    let (cut, answered) = (modes.clone(), AtomicUsize::new(0));
     let is_cut = async move { modes.wait_for(|mode| *mode == Mode::Cut).await.map(|_| ()) };
     tokio::select! {
-        () = copy(from, forth, cut.clone()) => {}
-        () = copy(back, to, cut) => {}
+        () = copy(from, forth, cut.clone(), asked) => {}
+        () = copy(back, to, cut, &answered) => {}
         _either = is_cut => {}
     }
 }
 
-async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, mut modes: watch::Receiver<Mode>) {
+async fn copy(
+    mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, mut modes: watch::Receiver<Mode>,
+    count: &AtomicUsize,
+) {
     let mut buffer = vec![0; 1 << 16];
     while let Ok(size) = from.read(&mut buffer).await {
         if size == 0 || modes.wait_for(|mode| *mode != Mode::BlackHole).await.is_err() {
             return;
         }
+        count.fetch_add(1, Ordering::SeqCst);
         if to.write_all(&buffer[..size]).await.is_err() {
             return;
         }

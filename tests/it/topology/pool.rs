@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use overlay::db::{Config, Db};
 use overlay::error::Kind;
 use reqwest::StatusCode;
-use sea_orm::{ConnectionTrait, TransactionTrait};
+use sea_orm::{ConnectionTrait, FromQueryResult, TransactionTrait};
 use serde_json::json;
 
 use crate::harness::{Mode, Proxy, Setup, patient, rows_of, session, with, with_database};
@@ -46,6 +46,53 @@ async fn who_waits_while_connections_come_free_is_served_however_long_it_takes()
         let asks = (0..40).map(|_| db.is_there("test.sleep", "select 1 from pg_sleep(0.2)", vec![]));
         for answer in join_all(asks).await {
             assert!(answer.expect("served"));
+        }
+        db.close().await;
+    })
+    .await;
+}
+
+/// A round trip is what a miss waits for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_is_one_round_trip() {
+    with_database(async |database| {
+        let (proxy, url) = Proxy::before_postgres(&database.url).await;
+        let db = connected(&url, 2, Duration::from_secs(60)).await;
+        // Its connection is made, and the statement is prepared.
+        assert!(db.is_there("test.one", "select 1", vec![]).await.expect("answered"));
+        let before = proxy.asked();
+        for _ in 0..100 {
+            assert!(db.is_there("test.one", "select 1", vec![]).await.expect("answered"));
+        }
+        // Once a second the pool asks PostgreSQL about the connection, and the statement may have to be prepared on another.
+        let asked = proxy.asked() - before;
+        assert!((100..150).contains(&asked), "{asked} round trips for 100 reads");
+        db.close().await;
+    })
+    .await;
+}
+
+#[derive(FromQueryResult)]
+struct Number {
+    n: i64,
+}
+
+/// Whoever goes away leaves a statement under way: its answer is nobody else's.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_asked_by_who_went_away_is_not_answered_to_the_next() {
+    with_database(async |database| {
+        let db = connected(&database.url, 1, Duration::from_secs(60)).await;
+        for n in 0..20_i64 {
+            let slow = db.all::<Number>("test.slow", "select -1::bigint as n from pg_sleep(0.05)", vec![]);
+            assert!(tokio::time::timeout(Duration::from_millis(5), slow).await.is_err());
+            let found: Vec<Number> =
+                db.all("test.n", "select $1::bigint as n", vec![n.into()]).await.expect("answered");
+            assert_eq!(found.iter().map(|row| row.n).collect::<Vec<_>>(), [n]);
+            let first: Option<Number> = db
+                .one("test.first", "select generate_series($1::bigint, 9999) as n", vec![n.into()])
+                .await
+                .expect("answered");
+            assert_eq!(first.map(|row| row.n), Some(n));
         }
         db.close().await;
     })
