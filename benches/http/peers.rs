@@ -42,7 +42,7 @@ pub(crate) struct Server {
 impl Server {
     /// Ours, with more settings.
     pub(crate) async fn overlay(settings: &[(&str, &str)]) -> Self {
-        let mut command = Command::new("target/fast/overlay");
+        let mut command = Command::new(std::env::var("OVERLAY_BIN").unwrap_or_else(|_| "target/fast/overlay".into()));
         // What is asked of it is not audited: the audit's own reads would be counted.
         command.envs([("AUDIT_EVERY", "0"), ("CACHE_MEMORY_MB", "1024")]).envs(settings.iter().copied());
         Self::start(command, "/health").await

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use sea_orm::sqlx::Connection;
+use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection};
 use sea_orm::{ConnectOptions, Database, DatabaseConnection};
 
 use super::fault::explained;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// How to reach PostgreSQL.
 #[derive(Clone)]
@@ -48,6 +50,24 @@ impl Config {
 /// `unavailable` when PostgreSQL cannot be reached or refuses the login.
 pub async fn connect(config: &Config, name: &str, min: u32, max: u32) -> Result<DatabaseConnection> {
     Database::connect(options(config, name, min, max)).await.map_err(explained)
+}
+
+/// The pool says nothing of why it got no connection in time: what a connection of its own is told.
+///
+/// # Errors
+/// `unavailable`, naming the address, when there is still no connection.
+pub(super) async fn reached(config: &Config) -> Result<()> {
+    let Ok(options) = config.url.parse::<PgConnectOptions>() else { return Ok(()) };
+    let place = match options.get_socket() {
+        Some(folder) => folder.display().to_string(),
+        None => format!("{}:{}", options.get_host(), options.get_port()),
+    };
+    let told = match tokio::time::timeout(config.acquire_timeout, PgConnection::connect_with(&options)).await {
+        Ok(Ok(_connection)) => return Ok(()),
+        Ok(Err(cause)) => cause.to_string(),
+        Err(_) => format!("no answer in {} ms", config.acquire_timeout.as_millis()),
+    };
+    Err(Error::unavailable(format!("PostgreSQL at {place} cannot be reached: {told}")))
 }
 
 /// How long [`close`] waits for connections that are in use.

@@ -1,13 +1,10 @@
 //! The alert rules in `docs/monitoring`: they ask for what is measured, fire when they should, and say what to do.
 
+mod injected;
 mod measured;
 
 use std::collections::BTreeSet;
 use std::process::Command;
-
-use serde_json::json;
-
-use crate::harness::{Setup, private_redis, session, with};
 
 fn read(path: &str) -> String {
     let path = format!("{}/{path}", env!("CARGO_MANIFEST_DIR"));
@@ -57,43 +54,4 @@ fn alerts_fire_when_they_should_and_not_before() {
             Err(_) => println!("not run: promtool, which comes with Prometheus, is not installed"),
         }
     }
-}
-
-/// What alerts look at moves when what they are for happens to a server.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_alerts_look_at_moves() {
-    let Some((redis, _folder)) = private_redis().await else { return };
-    with(Setup::empty().with("DEV_IDENTITY", "true").redis(redis.url()), async |app| {
-        let told = async |line: &str| {
-            let metrics = app.get("/metrics").send().await.expect("answer").text().await.expect("text");
-            let found = metrics.lines().find_map(|l| l.strip_prefix(line)?.trim().parse::<f64>().ok());
-            found.unwrap_or_else(|| panic!("no {line} in {metrics}"))
-        };
-        let until = async |line: &str, holds: fn(f64) -> bool| {
-            let begun = std::time::Instant::now();
-            while !holds(told(line).await) {
-                assert!(begun.elapsed().as_secs() < 60, "{line} is {}", told(line).await);
-                tokio::task::yield_now().await;
-            }
-        };
-        until("overlay_redis_connected", |value| value == 1.0).await;
-        let refused = app.http.post(format!("{}/api/v1/lineage", app.url)).json(&json!({"no": "event"})).send().await;
-        assert_eq!(refused.expect("answer").status(), 422);
-        assert_eq!(told("overlay_lineage_events_total{outcome=\"refused\"}").await, 1.0);
-        assert_eq!(told("overlay_audit_wrong_total").await, 0.0);
-        assert!(
-            told("overlay_pool_connections{state=\"max\"}").await
-                >= told("overlay_pool_connections{state=\"open\"}").await
-        );
-        // Somebody who writes and does not come to an end.
-        let long = session(&app.database_url).await;
-        sea_orm::ConnectionTrait::execute_unprepared(&long, "begin; select pg_current_xact_id()").await.expect("begun");
-        until("overlay_feed_horizon_age_seconds", |value| value > 0.2).await;
-        sea_orm::ConnectionTrait::execute_unprepared(&long, "rollback").await.expect("ended");
-        until("overlay_feed_horizon_age_seconds", |value| value < 0.2).await;
-        assert!(told("overlay_feed_lag_seconds").await < 60.0);
-        drop(redis);
-        until("overlay_redis_connected", |value| value == 0.0).await;
-    })
-    .await;
 }

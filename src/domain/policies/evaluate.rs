@@ -59,7 +59,8 @@ pub struct Evidence {
     pub outcome: Outcome,
     /// What the document asks for.
     pub expected: Value,
-    /// What there is: of the target, or of the whole ancestry; of a check on every version, the number of versions.
+    /// What there is: of the target, or of the whole ancestry; of a check on every version the number of versions, and of
+    /// confirmations the fewest that one of them has.
     pub actual: Value,
     /// Versions that do not meet it, by identifier, at most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -127,12 +128,14 @@ pub fn preview(document: &PolicyDocument, row: NodeFacts, now: i64) -> Evaluatio
 const MAX_SKEW: i64 = 600;
 
 fn for_every_version(run: &mut Run, document: &PolicyDocument, facts: &Facts) {
-    let mut each = |check, code, expected: Value, holds: &dyn Fn(&NodeFacts) -> Option<bool>| {
-        run.every(check, code, expected, facts, holds);
-    };
     if let Some(least) = document.min_confs {
-        each("minConfs", "POLICY.SPV.CONFS_TOO_LOW", json!(least), &|node| Some(node.confirmations >= least));
+        let fewest = std::iter::once(&facts.target).chain(&facts.ancestors).map(|node| node.confirmations).min();
+        let holds = |node: &NodeFacts| Some(node.confirmations >= least);
+        run.every("minConfs", "POLICY.SPV.CONFS_TOO_LOW", (json!(least), json!(fewest)), facts, &holds);
     }
+    let mut each = |check, code, expected: Value, holds: &dyn Fn(&NodeFacts) -> Option<bool>| {
+        run.every(check, code, (expected, json!(1 + facts.ancestors.len())), facts, holds);
+    };
     if document.allow_recalled == Some(false) {
         each("allowRecalled", "POLICY.SPV.RECALLED_BLOCKED", json!(false), &|node| Some(!node.is_recalled));
     }
@@ -343,7 +346,8 @@ impl Run {
 
     /// A check on every version: a version that violates it weighs more than one of which it is not known.
     fn every(
-        &mut self, check: &str, code: &str, expected: Value, facts: &Facts, holds: &dyn Fn(&NodeFacts) -> Option<bool>,
+        &mut self, check: &str, code: &str, (expected, actual): (Value, Value), facts: &Facts,
+        holds: &dyn Fn(&NodeFacts) -> Option<bool>,
     ) {
         let nodes = || std::iter::once(&facts.target).chain(&facts.ancestors);
         let of = |wanted: Option<bool>| -> BTreeSet<&String> {
@@ -360,7 +364,7 @@ impl Run {
             check: check.to_owned(),
             outcome,
             expected,
-            actual: json!(nodes().count()),
+            actual,
             count: offending.len(),
             version_ids: offending.into_iter().take(MOST_NAMED).cloned().collect(),
         });

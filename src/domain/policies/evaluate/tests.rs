@@ -229,3 +229,14 @@ fn a_preview_is_no_stricter_than_the_whole() {
     let found = preview(&listed, facts().target, 0);
     assert_eq!((found.decision, found.evidence.len()), (Decision::Block, 1));
 }
+
+/// What is compared is told in the same measure.
+#[test]
+fn the_fewest_confirmations_are_told() {
+    let document = PolicyDocument::parse(&json!({"minConfs": 3, "allowRecalled": false})).expect("good");
+    let mut facts = facts();
+    facts.ancestors[1].confirmations = 2;
+    let [confirmations, recalls] = &evaluate(&document, &facts).evidence[..] else { panic!("two checks") };
+    assert_eq!((&confirmations.expected, &confirmations.actual, confirmations.count), (&json!(3), &json!(2), 1));
+    assert_eq!(recalls.actual, json!(4), "versions that were looked at");
+}
