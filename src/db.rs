@@ -295,13 +295,15 @@ impl Db {
     /// # Errors
     /// As [`Self::all`].
     pub async fn maintain(&self, name: &'static str, sql: &str) -> Result<()> {
-        // One simple-protocol message would be one transaction, in which `vacuum` may not run.
         let work = async {
-            let mut connection = self.connection().await?;
-            for statement in ["set statement_timeout = 0", sql, "reset statement_timeout"] {
-                connection.execute(AssertSqlSafe(statement)).await.map_err(sqlx_error)?;
+            // A session of its own: however this ends, no other statement gets to run without a time-out.
+            let (connection, _seat) = self.connection().await?.into_inner();
+            let mut session = connection.detach();
+            // One simple-protocol message would be one transaction, in which `vacuum` may not run.
+            for statement in ["set statement_timeout = 0", sql] {
+                session.execute(AssertSqlSafe(statement)).await.map_err(sqlx_error)?;
             }
-            Ok(())
+            sea_orm::sqlx::Connection::close(session).await.map_err(sqlx_error)
         };
         self.observed(name, work).await
     }
