@@ -18,7 +18,7 @@ use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderValue, StatusCode, Version, header};
 use axum::response::Response;
 use metrics::Histogram;
 use tower::Service;
@@ -117,7 +117,12 @@ impl Service<Request> for Front {
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let front = self.clone();
+        let mut front = self.clone();
+        // RFC 9112, section 3.2: what is in front of us may have taken it for another site's.
+        if request.version() == Version::HTTP_11 && request.headers().get_all(header::HOST).iter().count() != 1 {
+            let why = Error::invalid("a request of HTTP/1.1 has exactly one Host header");
+            return Box::pin(async move { Ok(front.turn_away(request, why).await) });
+        }
         if request.headers().get(super::explain::EXPLAIN).is_some_and(|value| value == "1") {
             return Box::pin(async move { Ok(super::explain::answer(front, request).await) });
         }

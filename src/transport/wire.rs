@@ -264,7 +264,7 @@ fn plain<'a>(request: &httparse::Request<'_, 'a>, head: usize, body_limit: usize
         _ => return None,
     };
     let mut asked = Asked::new(&method, request.path?).filter(|_| request.version == Some(1))?;
-    let mut length: Option<usize> = None;
+    let (mut length, mut hosts) = (None::<usize>, 0);
     for header in request.headers.iter() {
         let is = |name: &str| header.name.eq_ignore_ascii_case(name);
         if is("content-length") {
@@ -273,6 +273,8 @@ fn plain<'a>(request: &httparse::Request<'_, 'a>, head: usize, body_limit: usize
             if length.replace(told).is_some() {
                 return None;
             }
+        } else if is("host") {
+            hosts += 1;
         } else if is("connection") {
             header.value.eq_ignore_ascii_case(b"keep-alive").then_some(())?;
         } else if ["transfer-encoding", "expect", "trailer", "http2-settings"].into_iter().any(is)
@@ -281,6 +283,8 @@ fn plain<'a>(request: &httparse::Request<'_, 'a>, head: usize, body_limit: usize
             return None;
         }
     }
+    // None, or more than one, is refused the long way.
+    (hosts == 1).then_some(())?;
     // A body whose length is not told is for hyper to refuse.
     let length = if method == Method::POST { length? } else { length.unwrap_or_default() };
     Some(Plain { asked, head, whole: head + length })

@@ -165,6 +165,27 @@ async fn what_is_odd_goes_the_long_way_and_is_answered() {
 }
 
 /// However a client's bytes are cut on the way, each request gets its answer, in order.
+/// Servers in a row must not take one request for different sites'.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_names_its_host_once() {
+    with(Setup::seeded(), async |app| {
+        for (path, version, hosts, status) in [
+            ("/listings", "1.1", "Host: a\r\n", 200),
+            ("/listings", "1.1", "", 400),
+            ("/listings", "1.1", "Host: a\r\nhost: b\r\n", 400),
+            ("/listings", "1.0", "", 200),
+            ("/health/live", "1.1", "", 400),
+            ("/health/live", "1.0", "", 200),
+        ] {
+            let request = format!("GET {path} HTTP/{version}\r\n{hosts}\r\n");
+            let answer = connect(app).ask(&request).await.expect("answer");
+            let told = String::from_utf8_lossy(&answer.body).into_owned();
+            assert_eq!((answer.status, told.contains("Host")), (status, status == 400), "{request}: {told}");
+        }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn cuts_between_packets_change_nothing() {
     with(Setup::seeded(), async |app| {
