@@ -216,7 +216,7 @@ impl Server {
     }
 
     /// Says that it is not ready and serves on for `DRAIN_MS`; then takes no more connections, lets requests that are under
-    /// way finish (10 s at most), and closes the pool.
+    /// way finish (10 s at most), and closes the pools (4 s at most).
     pub async fn stop(self) {
         if !self.drain_for.is_zero() {
             self.drain.reach(Phase::Draining);
@@ -239,8 +239,7 @@ impl Server {
         };
         tokio::join!(subscribers, requests);
         self.app.feed.stop();
-        self.app.cache.replicas().close().await;
-        self.app.db.clone().close().await;
+        tokio::join!(self.app.cache.replicas().close(), self.app.db.clone().close());
     }
 }
 

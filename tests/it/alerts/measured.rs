@@ -1,11 +1,14 @@
 //! What is measured, as the source, the manual, the alerts and the dashboard say it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
 use super::{metrics, read};
+use crate::harness::folder;
 
 type Labels = BTreeSet<String>;
 
@@ -115,6 +118,27 @@ fn what_nobody_measures_is_found() {
     assert_eq!(find("rate(overlay_nothing_total[5m])"), ["overlay_nothing_total"]);
     assert_eq!(find(r#"overlay_http_seconds_count{path="x"}"#), ["overlay_http_seconds{path}"]);
     assert_eq!(find("sum by (path) (overlay_http_seconds_count)"), ["by (path)"]);
+}
+
+/// Each expression of the dashboard is one that Prometheus can read.
+#[test]
+fn prometheus_can_read_what_the_dashboard_asks() {
+    let dashboard: Value = serde_json::from_str(&read("docs/monitoring/dashboard.json")).expect("JSON");
+    let targets = dashboard["panels"].as_array().expect("panels").iter().flat_map(|p| p["targets"].as_array());
+    let expressions: Vec<&str> = targets.flatten().filter_map(|target| target["expr"].as_str()).collect();
+    assert!(expressions.len() > 40);
+    let mut rules = "groups:\n  - name: dashboard\n    rules:\n".to_owned();
+    for (n, expression) in expressions.iter().enumerate() {
+        // Grafana puts a duration there.
+        let expression = expression.replace("$__rate_interval", "1m").replace("$__range", "1h");
+        writeln!(rules, "      - {{ record: 'r{n}', expr: {} }}", Value::from(expression)).expect("a String takes it");
+    }
+    let file = folder().join("dashboard.yml");
+    std::fs::write(&file, rules).expect("a file");
+    match Command::new("promtool").args(["check", "rules"]).arg(file).output() {
+        Ok(output) => assert!(output.status.success(), "{output:?}"),
+        Err(_) => println!("not run: promtool, which comes with Prometheus, is not installed"),
+    }
 }
 
 #[test]
