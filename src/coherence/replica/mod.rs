@@ -145,9 +145,7 @@ impl Replicas {
 
     /// Closes all connections.
     pub async fn close(&self) {
-        for replica in &self.replicas {
-            replica.db.clone().close().await;
-        }
+        futures_util::future::join_all(self.replicas.iter().map(|replica| replica.db.clone().close())).await;
     }
 
     /// Runs `load` on a replica and answers the moment that it read, or nothing: then the primary must be read. What the load answers
