@@ -26,7 +26,7 @@ use fault::{explained, is_lost, sqlx_error};
 use gate::Gate;
 use loan::{Connection, Loans};
 pub use pool::{Config, PoolStats, close, connect};
-use pool::{options, reached, sized};
+use pool::{first, options, sized};
 use snapshot::SNAPSHOT;
 pub use snapshot::{Snapshot, is_in_snapshot};
 use transaction::{Begin, Open, query};
@@ -60,10 +60,7 @@ impl Db {
     pub async fn connect(config: &Config) -> Result<Self> {
         let (name, min, max) = ("serve", config.pool_min, config.pool_max);
         let (pool, begin) = match &config.pooler {
-            None => match connect(config, name, min, max).await {
-                Ok(pool) => (pool, Begin::default()),
-                Err(cause) => return Err(reached(config).await.err().unwrap_or(cause)),
-            },
+            None => (first(config, name, min, max).await?, Begin::default()),
             Some(url) => {
                 let mut options = sized(url, config, name, min, max);
                 // Poolers refuse parameters that they do not keep apart for their clients.

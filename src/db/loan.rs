@@ -8,32 +8,69 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use sea_orm::SqlxError;
 use sea_orm::sqlx::pool::PoolConnection;
-use sea_orm::sqlx::{PgConnection, Postgres};
+use sea_orm::sqlx::{AssertSqlSafe, Connection as _, Executor, PgConnection, Postgres};
 
 use super::gate::Seat;
 
 /// How long a connection stays away from the pool.
 const LOAN: Duration = Duration::from_secs(1);
 
-/// A connection that is in use, and the seat that it takes. Dropped, the connection goes to the pool, which ends what it was at.
+/// A connection that is in use, and the seat that it takes. Dropped, the connection goes to the pool once what it was at has ended,
+/// and only then is the seat free: whoever gets it must find a connection.
 pub(super) struct Connection {
-    inner: PoolConnection<Postgres>,
+    /// There until it is given away.
+    inner: Option<PoolConnection<Postgres>>,
     taken: Instant,
     loans: Arc<Loans>,
-    /// Given back after the connection.
-    seat: Seat,
+    seat: Option<Seat>,
+    /// Whether a transaction may be open on it.
+    is_in_transaction: bool,
 }
 
+const GIVEN_AWAY: &str = "a connection is given away by value";
+
 impl Connection {
+    /// Runs what begins a transaction. However that ends, it is rolled back unless [`Self::end`] is called.
+    pub(super) async fn begin(&mut self, sql: Arc<str>) -> Result<(), SqlxError> {
+        self.is_in_transaction = true;
+        self.execute(AssertSqlSafe(sql)).await.map(drop)
+    }
+
+    /// Runs what ends the transaction, and gives the connection back.
+    pub(super) async fn end(mut self, sql: &'static str) -> Result<(), SqlxError> {
+        self.execute(sql).await?;
+        self.is_in_transaction = false;
+        self.give_back();
+        Ok(())
+    }
+
     /// For the next statement: what was sent on it has been answered, and nothing of it is left.
-    pub(super) fn give_back(self) {
-        self.loans.keep(self.inner, self.taken);
+    pub(super) fn give_back(mut self) {
+        // The seat is free when this ends, and the connection is there by then.
+        self.loans.keep(self.inner.take().expect(GIVEN_AWAY), self.taken);
     }
 
     /// For what does with it as it likes; it is not given back.
-    pub(super) fn into_inner(self) -> (PoolConnection<Postgres>, Seat) {
-        (self.inner, self.seat)
+    pub(super) fn into_inner(mut self) -> (PoolConnection<Postgres>, Seat) {
+        (self.inner.take().expect(GIVEN_AWAY), self.seat.take().expect(GIVEN_AWAY))
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let Some(mut inner) = self.inner.take() else { return };
+        let (seat, is_in_transaction) = (self.seat.take(), self.is_in_transaction);
+        tokio::spawn(async move {
+            // Either waits for the end of a statement that is under way.
+            let ended = if is_in_transaction { inner.execute("rollback").await.map(drop) } else { inner.ping().await };
+            if ended.is_err() {
+                inner.close_on_drop();
+            }
+            drop(inner);
+            drop(seat);
+        });
     }
 }
 
@@ -41,13 +78,13 @@ impl Deref for Connection {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
-        &self.inner
+        self.inner.as_ref().expect(GIVEN_AWAY)
     }
 }
 
 impl DerefMut for Connection {
     fn deref_mut(&mut self) -> &mut PgConnection {
-        &mut self.inner
+        self.inner.as_mut().expect(GIVEN_AWAY)
     }
 }
 
@@ -69,14 +106,18 @@ impl Loans {
         loop {
             let Some((inner, taken)) = self.locked(|kept| kept.idle.pop()) else { return Err(seat) };
             if taken.elapsed() < LOAN {
-                return Ok(Connection { inner, taken, loans: self.clone(), seat });
+                return Ok(self.connection(inner, taken, seat));
             }
         }
     }
 
     /// One that comes from the pool.
     pub(super) fn lent(self: &Arc<Self>, inner: PoolConnection<Postgres>, seat: Seat) -> Connection {
-        Connection { inner, taken: Instant::now(), loans: self.clone(), seat }
+        self.connection(inner, Instant::now(), seat)
+    }
+
+    fn connection(self: &Arc<Self>, inner: PoolConnection<Postgres>, taken: Instant, seat: Seat) -> Connection {
+        Connection { inner: Some(inner), taken, loans: self.clone(), seat: Some(seat), is_in_transaction: false }
     }
 
     /// How many there are.

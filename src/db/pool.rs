@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sea_orm::sqlx::Connection;
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection};
-use sea_orm::{ConnectOptions, Database, DatabaseConnection};
+use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr, RuntimeErr, SqlxError};
 
 use super::fault::explained;
 use crate::error::{Error, Result};
@@ -52,22 +52,36 @@ pub async fn connect(config: &Config, name: &str, min: u32, max: u32) -> Result<
     Database::connect(options(config, name, min, max)).await.map_err(explained)
 }
 
-/// The pool says nothing of why it got no connection in time: what a connection of its own is told.
+/// As [`connect`], for a process that starts: it says where nobody answers, and why.
 ///
 /// # Errors
-/// `unavailable`, naming the address, when there is still no connection.
-pub(super) async fn reached(config: &Config) -> Result<()> {
-    let Ok(options) = config.url.parse::<PgConnectOptions>() else { return Ok(()) };
+/// As [`connect`].
+pub(super) async fn first(config: &Config, name: &str, min: u32, max: u32) -> Result<DatabaseConnection> {
+    let cause = match Database::connect(options(config, name, min, max)).await {
+        Ok(pool) => return Ok(pool),
+        Err(cause) => cause,
+    };
+    match &cause {
+        DbErr::Conn(RuntimeErr::SqlxError(why)) if matches!(why.as_ref(), SqlxError::PoolTimedOut) => {
+            Err(told(config).await.unwrap_or_else(|| explained(cause)))
+        }
+        _ => Err(explained(cause)),
+    }
+}
+
+/// The pool says nothing of why it got no connection in time: what a connection of its own is told.
+async fn told(config: &Config) -> Option<Error> {
+    let options = config.url.parse::<PgConnectOptions>().ok()?;
     let place = match options.get_socket() {
         Some(folder) => folder.display().to_string(),
         None => format!("{}:{}", options.get_host(), options.get_port()),
     };
     let told = match tokio::time::timeout(config.acquire_timeout, PgConnection::connect_with(&options)).await {
-        Ok(Ok(_connection)) => return Ok(()),
+        Ok(Ok(_connection)) => return None,
         Ok(Err(cause)) => cause.to_string(),
         Err(_) => format!("no answer in {} ms", config.acquire_timeout.as_millis()),
     };
-    Err(Error::unavailable(format!("PostgreSQL at {place} cannot be reached: {told}")))
+    Some(Error::unavailable(format!("PostgreSQL at {place} cannot be reached: {told}")))
 }
 
 /// How long [`close`] waits for connections that are in use. With the 10 s that a server which stops gives to requests it stays

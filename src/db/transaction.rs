@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use sea_orm::sqlx::{AssertSqlSafe, Executor, Postgres, SqlSafeStr, Transaction, query::Query, query_with};
+use sea_orm::sqlx::{AssertSqlSafe, Executor, Postgres, query::Query, query_with};
 use sea_orm::{DbErr, FromQueryResult, QueryResult, Statement, Value, Values};
 use sea_query_sqlx::SqlxValues;
 use tokio::sync::Mutex;
 
-use super::gate::Seat;
 use super::loan::Connection;
 use super::{epoch_token, fault, observed, statement};
 use crate::error::{Error, Result};
@@ -48,11 +47,9 @@ impl Begin {
 
 /// A transaction on a connection of the pool. Dropped, it is rolled back on the way to the pool.
 pub(super) struct Open {
-    tx: Mutex<Transaction<'static, Postgres>>,
+    connection: Mutex<Connection>,
     /// Whether statements get names, to be prepared once a connection. A pooler would look for them on other connections.
     has_names: bool,
-    /// Given back after the connection.
-    _seat: Seat,
 }
 
 /// A statement as the driver takes it.
@@ -62,10 +59,9 @@ pub(super) fn query<'q>(statement: Statement, has_name: bool) -> Query<'q, Postg
 }
 
 impl Open {
-    pub(super) async fn begin(connection: Connection, how: &Begin) -> Result<Self, DbErr> {
-        let (connection, seat) = connection.into_inner();
-        let begun = Transaction::begin(connection, Some(AssertSqlSafe(how.sql.clone()).into_sql_str())).await;
-        Ok(Self { tx: Mutex::new(begun.map_err(fault::sqlx_error)?), has_names: !how.is_pooled, _seat: seat })
+    pub(super) async fn begin(mut connection: Connection, how: &Begin) -> Result<Self, DbErr> {
+        connection.begin(how.sql.clone()).await.map_err(fault::sqlx_error)?;
+        Ok(Self { connection: Mutex::new(connection), has_names: !how.is_pooled })
     }
 
     fn query<'q>(&self, statement: Statement) -> Query<'q, Postgres, SqlxValues> {
@@ -73,27 +69,28 @@ impl Open {
     }
 
     pub(super) async fn all(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let rows = self.tx.lock().await.fetch_all(self.query(statement)).await.map_err(fault::sqlx_error)?;
+        let rows = self.connection.lock().await.fetch_all(self.query(statement)).await.map_err(fault::sqlx_error)?;
         Ok(rows.into_iter().map(QueryResult::from).collect())
     }
 
     pub(super) async fn one(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        let row = self.tx.lock().await.fetch_optional(self.query(statement)).await.map_err(fault::sqlx_error)?;
+        let row =
+            self.connection.lock().await.fetch_optional(self.query(statement)).await.map_err(fault::sqlx_error)?;
         Ok(row.map(QueryResult::from))
     }
 
     /// Answers the number of rows touched.
     pub(super) async fn execute(&self, statement: Statement) -> Result<u64, DbErr> {
-        let done = self.tx.lock().await.execute(self.query(statement)).await.map_err(fault::sqlx_error)?;
+        let done = self.connection.lock().await.execute(self.query(statement)).await.map_err(fault::sqlx_error)?;
         Ok(done.rows_affected())
     }
 
     pub(super) async fn commit(self) -> Result<(), DbErr> {
-        self.tx.into_inner().commit().await.map_err(fault::sqlx_error)
+        self.connection.into_inner().end("commit").await.map_err(fault::sqlx_error)
     }
 
     pub(super) async fn rollback(self) -> Result<(), DbErr> {
-        self.tx.into_inner().rollback().await.map_err(fault::sqlx_error)
+        self.connection.into_inner().end("rollback").await.map_err(fault::sqlx_error)
     }
 }
 

@@ -32,7 +32,8 @@ async fn who_waits_for_what_does_not_end_is_told_so() {
             Some(Kind::Unavailable)
         );
         drop(held);
-        assert!(db.is_there("test.one", "select 1", vec![]).await.expect("one came free"));
+        // Not before what was held has ended.
+        while db.is_there("test.one", "select 1", vec![]).await.is_err() {}
         db.close().await;
     })
     .await;
@@ -94,6 +95,61 @@ async fn what_was_asked_by_who_went_away_is_not_answered_to_the_next() {
                 .expect("answered");
             assert_eq!(first.map(|row| row.n), Some(n));
         }
+        db.close().await;
+    })
+    .await;
+}
+
+/// Whoever goes away while a transaction begins leaves none behind, in which the next statements would run.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_nobody_waited_for_is_rolled_back() {
+    with_database(async |database| {
+        let (proxy, url) = Proxy::before_postgres(&database.url).await;
+        let db = connected(&url, 1, Duration::from_secs(60)).await;
+        let begun = "select count(*)::text from pg_stat_activity \
+                     where datname = current_database() and state like 'idle in transaction%'";
+        for _ in 0..5 {
+            assert!(db.is_there("test.one", "select 1", vec![]).await.expect("answered"));
+            proxy.set(Mode::BlackHole);
+            let write = db.transact("test.write", |_| Box::pin(async { Ok(()) }));
+            assert!(tokio::time::timeout(Duration::from_millis(50), write).await.is_err());
+            proxy.set(Mode::Open);
+            assert!(db.is_there("test.one", "select 1", vec![]).await.expect("answered"));
+            assert_eq!(rows_of(&database.url, begun).await, ["0"]);
+        }
+        db.close().await;
+    })
+    .await;
+}
+
+/// A statement goes on when its client has gone away, and its connection is in use for as long: who comes is told so at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_is_not_free_before_what_it_was_at_has_ended() {
+    with_database(async |database| {
+        let db = connected(&database.url, 2, Duration::from_millis(80)).await;
+        let outsider = session(&database.url).await;
+        outsider.execute_unprepared("begin; lock table assets").await.expect("locked");
+        let write = async |db: Db| {
+            let sql = "update assets set name = name";
+            db.transact("test.write", |tx| Box::pin(async move { tx.execute("test.update", sql, vec![]).await })).await
+        };
+        let gone: Vec<_> = [db.clone(), db.clone()].map(|db| tokio::spawn(write(db))).into();
+        let waiting = "select count(*)::text from pg_stat_activity \
+                       where datname = current_database() and wait_event_type = 'Lock'";
+        while rows_of(&database.url, waiting).await != ["2"] {}
+        for gone in gone {
+            gone.abort();
+            assert!(gone.await.is_err_and(|ended| ended.is_cancelled()));
+        }
+        let asked = tokio::time::timeout(Duration::from_secs(60), db.is_there("test.one", "select 1", vec![])).await;
+        assert_eq!(asked.expect("told at once").map_err(|e| e.kind()), Err(Kind::Unavailable));
+        outsider.execute_unprepared("rollback").await.expect("ended");
+        while db.is_there("test.one", "select 1", vec![]).await.is_err() {}
+        // Neither leaves its transaction behind.
+        let left = "select count(*)::text from pg_stat_activity \
+                    where datname = current_database() and state like 'idle in transaction%'";
+        while rows_of(&database.url, left).await != ["0"] {}
+        overlay::db::close(&outsider).await;
         db.close().await;
     })
     .await;
