@@ -17,7 +17,7 @@ use super::gate::Seat;
 /// How long a connection stays away from the pool.
 const LOAN: Duration = Duration::from_secs(1);
 
-/// A connection that is in use, and the seat that it takes. Dropped, the connection goes to the pool once what it was at has ended,
+/// A connection that is in use, and the seat that it takes. Dropped, the connection is given back once what it was at has ended,
 /// and only then is the seat free: whoever gets it must find a connection.
 pub(super) struct Connection {
     /// There until it is given away.
@@ -62,13 +62,17 @@ impl Drop for Connection {
     fn drop(&mut self) {
         let Some(mut inner) = self.inner.take() else { return };
         let (seat, is_in_transaction) = (self.seat.take(), self.is_in_transaction);
+        let (loans, taken) = (self.loans.clone(), self.taken);
         tokio::spawn(async move {
             // Either waits for the end of a statement that is under way.
             let ended = if is_in_transaction { inner.execute("rollback").await.map(drop) } else { inner.ping().await };
-            if ended.is_err() {
-                inner.close_on_drop();
+            match ended {
+                Ok(()) => loans.keep(inner, taken),
+                Err(_) => {
+                    inner.close_on_drop();
+                    drop(inner);
+                }
             }
-            drop(inner);
             drop(seat);
         });
     }
