@@ -103,7 +103,12 @@ impl Db {
 
     /// Opens a transaction.
     async fn open(&self, how: &Begin) -> Result<Open, DbErr> {
-        Box::pin(async { Open::begin(self.connection().await?, how).await }).await
+        // What begins it is part of reaching PostgreSQL: an old connection may lead to a server that stands still.
+        Box::pin(async {
+            let connection = self.connection().await?;
+            self.gate.reach(Open::begin(connection, how)).await
+        })
+        .await
     }
 
     /// A connection: one that was just used, or one of the pool's.

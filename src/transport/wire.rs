@@ -267,14 +267,13 @@ fn plain<'a>(request: &httparse::Request<'_, 'a>, head: usize, body_limit: usize
     let (mut length, mut hosts) = (None::<usize>, 0);
     for header in request.headers.iter() {
         let is = |name: &str| header.name.eq_ignore_ascii_case(name);
+        hosts += usize::from(is("host"));
         if is("content-length") {
             let digits = std::str::from_utf8(header.value).ok().filter(|v| v.bytes().all(|b| b.is_ascii_digit()))?;
             let told = digits.parse().ok().filter(|length| *length <= body_limit)?;
             if length.replace(told).is_some() {
                 return None;
             }
-        } else if is("host") {
-            hosts += 1;
         } else if is("connection") {
             header.value.eq_ignore_ascii_case(b"keep-alive").then_some(())?;
         } else if ["transfer-encoding", "expect", "trailer", "http2-settings"].into_iter().any(is)
