@@ -54,9 +54,9 @@ pub struct Parts {
     /// Finished answers, kept.
     pub answers: Answers,
     /// Settings of the listener.
-    pub http: Arc<Http>,
+    pub http: Http,
     /// Who is let in.
-    pub door: Arc<Door>,
+    pub door: Door,
     /// Whether the server is about to end.
     pub drain: Drain,
     /// Names what answers depend on beside requests and data: processes that differ in it share no answers.
@@ -82,9 +82,9 @@ impl Served {
             app,
             schema: graphql::schema(config.http.introspection),
             documents: graphql::Documents::default(),
-            door: Arc::new(Door::new(&config.http.limits)),
+            door: Door::new(&config.http.limits),
             drain: Drain::default(),
-            http: Arc::new(config.http.clone()),
+            http: config.http.clone(),
             settings: settings(config),
             metrics,
             is_warming: Arc::default(),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::harness::keys::Keys;
 use crate::harness::socket::Socket;
-use crate::harness::{Setup, TestApp, Wire, private_redis, refused, session, with};
+use crate::harness::{Setup, TestApp, Wire, private_redis, refused, session, until_held, with};
 
 /// Asks on behalf of `client`, as a proxy does.
 fn asked(app: &TestApp, path: &str, client: &str) -> RequestBuilder {
@@ -128,11 +128,7 @@ async fn what_there_is_no_room_for_is_refused_at_once() {
         lock.execute_unprepared("lock table policies in access exclusive mode").await.expect("lock");
         let held: Vec<_> =
             (0..2).map(|n| app.get(&format!("/policies?limit={}", n + 1)).send()).map(tokio::spawn).collect();
-        let waiting = "select count(*)::text from pg_stat_activity \
-                       where datname = current_database() and wait_event_type = 'Lock'";
-        while app.rows(waiting).await != ["2"] {
-            tokio::task::yield_now().await;
-        }
+        until_held(&app.database_url, 2).await;
         for path in ["/policies?limit=3", "/graphql?query={__typename}", "/", "/nothing"] {
             let answer = app.get(path).send().await.expect("answer");
             assert_eq!(patience(&answer), 1, "{path}");

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::harness::process::Process;
 use crate::harness::socket::Socket;
-use crate::harness::{Answer, Wire, rows_of, session, with_database};
+use crate::harness::{Answer, Wire, session, until_held, with_database};
 
 /// Long enough that no test sees its end.
 const LONG: (&str, &str) = ("DRAIN_MS", "600000");
@@ -34,13 +34,6 @@ async fn draining(process: &Process) {
 async fn stopping(process: &Process) {
     process.signal(Signal::TERM);
     while tokio::net::TcpStream::connect(process.address()).await.is_ok() {}
-}
-
-/// Waits until `count` statements wait for a lock.
-async fn held(url: &str, count: usize) {
-    let waiting = "select count(*)::text from pg_stat_activity \
-                   where datname = current_database() and wait_event_type = 'Lock'";
-    while rows_of(url, waiting).await != [count.to_string()] {}
 }
 
 async fn ended(process: Process) {
@@ -90,7 +83,7 @@ async fn what_is_under_way_when_a_server_drains_is_answered() {
         // Three in one: what was asked behind another was asked too.
         one.send([HELD, SHORT_WAY, SHORT_WAY].concat().as_bytes()).await.expect("sent");
         two.send(HELD_LONG_WAY.as_bytes()).await.expect("sent");
-        held(&database.url, 2).await;
+        until_held(&database.url, 2).await;
         stopping(&process).await;
         lock.rollback().await.expect("rollback");
         for expected in [None, None, Some("close")] {

@@ -2,7 +2,6 @@
 //! would have scraped before does not.
 
 use std::collections::BTreeMap;
-use std::process::Command;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -12,9 +11,9 @@ use reqwest::StatusCode;
 use sea_orm::ConnectionTrait;
 use serde_json::json;
 
-use super::{alerts, metrics, read};
+use super::{alerts, metrics, promtool, read};
 use crate::harness::process::Process;
-use crate::harness::{Database, Mode, Proxy, folder, private_redis, rows_of, session, with_database};
+use crate::harness::{Database, Mode, Proxy, folder, private_redis, session, until_held, with_database};
 
 /// Minutes of calm, and of trouble after it. As long as the longest alert needs.
 const MINUTES: usize = 40;
@@ -73,13 +72,7 @@ fn fires(alert: &str, calm: &Minute, trouble: &Minute) {
     );
     let file = folder().join("injected.yml");
     std::fs::write(&file, &text).expect("a file");
-    match Command::new("promtool").args(["test", "rules"]).arg(&file).output() {
-        Ok(output) => {
-            let told = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{alert}: {told}");
-        }
-        Err(_) => println!("not run: promtool, which comes with Prometheus, is not installed"),
-    }
+    promtool("test", &file);
 }
 
 /// A server on a database of its own.
@@ -136,11 +129,7 @@ impl Server {
         let outsider = session(&self.pg_url).await;
         outsider.execute_unprepared("begin; lock table assets").await.expect("locked");
         let asks: Vec<_> = asks.iter().map(|path| tokio::spawn(self.ask(path))).collect();
-        let sql = "select count(*)::text from pg_stat_activity \
-                   where datname = current_database() and wait_event_type = 'Lock'";
-        while rows_of(&self.pg_url, sql).await != [waiting.to_string()] {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until_held(&self.pg_url, waiting).await;
         let done = work().await;
         outsider.execute_unprepared("commit").await.expect("free again");
         for ask in asks {

@@ -213,6 +213,13 @@ pub(crate) async fn rows_of(url: &str, sql: &str) -> Vec<String> {
     rows
 }
 
+/// Waits until `count` statements wait for a lock.
+pub(crate) async fn until_held(url: &str, count: usize) {
+    let waiting = "select count(*)::text from pg_stat_activity \
+                   where datname = current_database() and wait_event_type = 'Lock'";
+    while rows_of(url, waiting).await != [count.to_string()] {}
+}
+
 async fn rows(outsider: &DatabaseConnection, sql: &str) -> Vec<String> {
     let rows = outsider.query_all_raw(Statement::from_string(DbBackend::Postgres, sql)).await;
     let rows = rows.unwrap_or_else(|e| panic!("{sql}: {e}"));

@@ -9,7 +9,7 @@ use reqwest::StatusCode;
 use sea_orm::{ConnectionTrait, FromQueryResult, TransactionTrait};
 use serde_json::json;
 
-use crate::harness::{Mode, Proxy, Setup, patient, rows_of, session, with, with_database};
+use crate::harness::{Mode, Proxy, Setup, patient, rows_of, session, until_held, with, with_database};
 
 /// The wait for a connection is endless as long as others come free.
 async fn connected(url: &str, pool_max: u32, standstill: Duration) -> Db {
@@ -134,9 +134,7 @@ async fn a_connection_is_not_free_before_what_it_was_at_has_ended() {
             db.transact("test.write", |tx| Box::pin(async move { tx.execute("test.update", sql, vec![]).await })).await
         };
         let gone: Vec<_> = [db.clone(), db.clone()].map(|db| tokio::spawn(write(db))).into();
-        let waiting = "select count(*)::text from pg_stat_activity \
-                       where datname = current_database() and wait_event_type = 'Lock'";
-        while rows_of(&database.url, waiting).await != ["2"] {}
+        until_held(&database.url, 2).await;
         for gone in gone {
             gone.abort();
             assert!(gone.await.is_err_and(|ended| ended.is_cancelled()));
@@ -190,9 +188,7 @@ async fn what_is_kept_is_served_while_every_connection_is_held() {
         let lock = outsider.begin().await.expect("begins");
         lock.execute_unprepared("lock table assets").await.expect("locked");
         let held: Vec<_> = [7, 8].map(|n| tokio::spawn(app.get(&format!("/listings?limit={n}")).send())).into();
-        let waiting = "select count(*)::text from pg_stat_activity \
-                       where datname = current_database() and wait_event_type = 'Lock'";
-        while rows_of(&app.database_url, waiting).await != ["2"] {}
+        until_held(&app.database_url, 2).await;
         for _ in 0..3 {
             let write = app.http.post(format!("{}/policies", app.url)).json(&json!({"name": "x", "doc": {}}));
             for ask in [app.get("/listings?limit=9"), app.get("/policies"), write] {
