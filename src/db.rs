@@ -13,6 +13,7 @@ use tracing::Instrument;
 
 use crate::error::Result;
 
+mod columns;
 mod exists;
 mod fault;
 mod gate;
@@ -22,6 +23,7 @@ mod snapshot;
 pub mod tally;
 mod transaction;
 
+pub use columns::Columns;
 use fault::{explained, is_lost, sqlx_error};
 use gate::Gate;
 use loan::{Connection, Loans};

@@ -33,6 +33,12 @@ impl VersionId {
         &self.0
     }
 
+    /// The text form behind a prefix. Keys and tags are made by the ten thousand, and formatting takes several times as long.
+    pub fn after(&self, prefix: &str) -> String {
+        let hex = self.to_hex();
+        [prefix, str::from_utf8(&hex).expect("hex digits are ASCII")].concat()
+    }
+
     /// The text form, as bytes.
     pub fn to_hex(&self) -> [u8; 64] {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -45,6 +51,17 @@ impl VersionId {
     }
 }
 
+/// What each byte is worth as a lower-case hex digit; more than 15 when it is none.
+const VALUES: [u8; 256] = {
+    let mut values = [u8::MAX; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[b"0123456789abcdef"[value as usize] as usize] = value;
+        value += 1;
+    }
+    values
+};
+
 impl FromStr for VersionId {
     type Err = VersionIdError;
 
@@ -53,13 +70,15 @@ impl FromStr for VersionId {
             return Err(VersionIdError::Length(text.len()));
         }
         let mut hash = [0; 32];
-        for (at, digit) in text.bytes().enumerate() {
-            let value = match digit {
-                b'0'..=b'9' => digit - b'0',
-                b'a'..=b'f' => digit - b'a' + 10,
-                _ => return Err(VersionIdError::Digit(at)),
-            };
-            hash[at / 2] = hash[at / 2] << 4 | value;
+        let mut seen = 0;
+        for (byte, pair) in hash.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            let (high, low) = (VALUES[usize::from(pair[0])], VALUES[usize::from(pair[1])]);
+            *byte = high << 4 | low;
+            seen |= high | low;
+        }
+        if seen > 15 {
+            let is_digit = |byte: &u8| VALUES[usize::from(*byte)] <= 15;
+            return Err(VersionIdError::Digit(text.bytes().take_while(is_digit).count()));
         }
         Ok(Self(hash))
     }

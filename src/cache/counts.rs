@@ -21,6 +21,8 @@ pub(super) enum Look {
     RedisInvalid,
     RedisExpired,
     RedisGarbage,
+    /// Not asked for there ([`super::worth`]).
+    RedisUnasked,
     /// Loaded, but something changed meanwhile.
     LoadUnkept,
     /// Loaded without the caches, which could not be verified.
@@ -46,6 +48,7 @@ impl Look {
             Self::RedisInvalid => ("redis", "invalid"),
             Self::RedisExpired => ("redis", "expired"),
             Self::RedisGarbage => ("redis", "garbage"),
+            Self::RedisUnasked => ("redis", "unasked"),
             Self::LoadUnkept => ("load", "unkept"),
             Self::LoadBypass => ("load", "bypass"),
             Self::LoadUnverified => ("load", "unverified"),

@@ -25,14 +25,16 @@ impl Inner {
     {
         let mut landings: Vec<Option<Landing>> = match why {
             Why::Miss => {
-                self.shared::<V>(&flight).await.into_iter().map(|e| e.map(|e| Ok((e, Outcome::Hit)))).collect()
+                // What costs much to build is always worth it.
+                let found = self.shared::<V>(&flight, lock.is_some()).await;
+                found.into_iter().map(|entry| entry.map(|entry| Ok((entry, Outcome::Hit)))).collect()
             }
             Why::Refresh => vec![None; ids.len()],
         };
         // Let go however the flight ends; what `keep` has put is queued before that.
         let mut _held = None;
         if let (Some(lock), [None]) = (&lock, &landings[..]) {
-            match lock::turn(self.redis.as_ref(), lock, || self.shared::<V>(&flight)).await {
+            match lock::turn(self.redis.as_ref(), lock, || self.shared::<V>(&flight, true)).await {
                 Turn::Found(entry) => landings[0] = Some(Ok((entry, Outcome::Hit))),
                 Turn::Build(held) => _held = held,
             }
@@ -69,13 +71,21 @@ impl Inner {
     }
 
     /// What Redis has of the flight's keys, as far as it is valid.
-    async fn shared<V: Cached>(&self, flight: &Flight) -> Vec<Option<Arc<Entry>>> {
+    async fn shared<V: Cached>(&self, flight: &Flight, in_any_case: bool) -> Vec<Option<Arc<Entry>>> {
         let Some(redis) = Redis::connected(self.redis.as_ref()) else {
             return vec![None; flight.legs().len()];
         };
+        let worth = &self.worth[V::KIND as usize];
+        if !(in_any_case || worth.is_worth_asking()) {
+            flight.legs().iter().for_each(|_| count(V::KIND, Look::RedisUnasked));
+            return vec![None; flight.legs().len()];
+        }
         let keys: Vec<&str> = flight.legs().iter().map(|leg| &*leg.key).collect();
         let found = redis.get_many(&keys).await;
-        found.into_iter().zip(flight.legs()).map(|(bytes, leg)| self.believe::<V>(&leg.key, bytes)).collect()
+        let found: Vec<_> =
+            found.into_iter().zip(flight.legs()).map(|(bytes, leg)| self.believe::<V>(&leg.key, bytes)).collect();
+        worth.learn(found.iter().any(Option::is_some));
+        found
     }
 
     /// Takes an entry from Redis if it can be read, is valid, and is not too old.
@@ -123,7 +133,7 @@ impl Inner {
 
     /// Makes an entry of what was loaded and keeps it, if it can still be vouched for.
     pub(super) fn keep<V: Cached>(&self, key: &Arc<str>, moment: Moment, loaded: Loaded<V>) -> Landing {
-        let redis = Redis::connected(self.redis.as_ref());
+        let redis = Redis::connected(self.redis.as_ref()).filter(|_| self.worth[V::KIND as usize].is_worth_telling());
         let data = redis.map(|_| entry::data(loaded.value.as_ref())).transpose()?;
         let size = data.as_ref().map_or_else(|| loaded.value.as_ref().map_or(4, V::size), Vec::len);
         let soft_ms = self.soft_ms::<V>(key, loaded.value.is_none());

@@ -6,6 +6,7 @@
 //!
 //! - `key` names a value and fixes its type; `entry` is what is kept; `ttl` how long
 //! - `store/` memory and Redis; `flight` who is loading what, `fly` where it is loaded from; `replica` loads that a standby answers; `read` puts them together
+//! - `worth` how much is asked of Redis and told it; `counts` what became of look-ups
 //! - `merge` makes one statement of loads that are asked for at the same time
 //! - `lock` lets one process build what costs much, for all
 //! - `outage` what is read while nothing can be verified
@@ -26,6 +27,7 @@ mod replica;
 mod response;
 mod store;
 mod ttl;
+mod worth;
 
 pub use entry::Loaded;
 pub use key::{Cached, Key, Params};

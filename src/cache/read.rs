@@ -2,7 +2,6 @@
 
 use std::hash::Hash;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use futures_util::FutureExt;
@@ -18,7 +17,8 @@ use super::merge::Merge;
 use super::outage::Outage;
 use super::store::memory::Memory;
 use super::store::redis::Redis;
-use super::ttl::Ttls;
+use super::ttl::{Kind, Ttls};
+use super::worth::{Quota, Worth};
 use crate::coherence::{Clock, Moment, Replicas, Slots, Tag};
 use crate::db::{Db, tally};
 use crate::error::{Error, Result};
@@ -44,6 +44,8 @@ pub(super) struct Inner {
     pub(super) memory: Arc<Memory>,
     pub(super) redis: Option<Redis>,
     flights: Arc<Flights>,
+    /// Of Redis, for each kind.
+    pub(super) worth: Arc<[Worth; Kind::ALL]>,
     pub(super) ttls: Ttls,
     pub(super) outage: Arc<Outage>,
     /// Values that wider queries brought along, and that are written to Redis.
@@ -64,13 +66,16 @@ impl Cache {
     /// A cache over `clock`, with Redis when there is one; what it misses is loaded from `replicas` where those are fresh.
     /// `db` is asked whether PostgreSQL is there when the feed cannot tell.
     pub fn new(clock: Arc<Clock>, db: Db, replicas: Arc<Replicas>, redis: Option<Redis>, config: Config) -> Self {
+        let memory = Memory::new(config.memory_bytes);
+        let worth = std::array::from_fn(|_| Worth::new(memory.is_off()));
         Self {
             inner: Arc::new(Inner {
                 clock,
                 replicas,
-                memory: Arc::new(Memory::new(config.memory_bytes)),
+                memory: Arc::new(memory),
                 redis,
                 flights: Arc::default(),
+                worth: Arc::new(worth),
                 ttls: config.ttls,
                 outage: Arc::new(Outage::of(db)),
                 brought: Quota::default(),
@@ -83,7 +88,7 @@ impl Cache {
     /// finished answers made of it.
     #[must_use]
     pub fn unshared(&self) -> Self {
-        let Inner { clock, replicas, memory, flights, ttls, outage, .. } = &*self.inner;
+        let Inner { clock, replicas, memory, flights, worth, ttls, outage, .. } = &*self.inner;
         Self {
             inner: Arc::new(Inner {
                 clock: clock.clone(),
@@ -91,6 +96,7 @@ impl Cache {
                 memory: memory.clone(),
                 redis: None,
                 flights: flights.clone(),
+                worth: worth.clone(),
                 ttls: ttls.clone(),
                 outage: outage.clone(),
                 brought: Quota::default(),
@@ -262,27 +268,6 @@ impl Cache {
         };
         let found = self.get_many(ledger, &[()], |()| key.clone(), one).await?;
         Ok(found.into_iter().next().flatten())
-    }
-}
-
-/// Most values a second that are written to Redis without having been asked for.
-const BROUGHT: u64 = 1_000;
-
-/// Counts what is admitted in each second: the second in the upper half, the count in the lower.
-#[derive(Default)]
-struct Quota(AtomicU64);
-
-impl Quota {
-    /// Whether `wanted` more fit into this second. Two that ask at a time may pass it by as much as they want.
-    fn admits(&self, wanted: usize) -> bool {
-        let second = (super::entry::now_ms() / 1_000) << 32;
-        let known = self.0.load(Ordering::Relaxed);
-        let used = known.checked_sub(second).filter(|used| *used <= u64::from(u32::MAX)).unwrap_or(0);
-        let fits = used < BROUGHT;
-        if fits {
-            self.0.store(second + used + wanted as u64, Ordering::Relaxed);
-        }
-        fits
     }
 }
 

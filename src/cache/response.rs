@@ -12,6 +12,7 @@ use super::envelope::{self, Times};
 use super::ledger::Basis;
 use super::read::spare;
 use super::store::redis::{Redis, Write};
+use super::worth::Worth;
 use crate::coherence::{Clock, Consistency, Moment, Slots};
 use bytes::Bytes;
 use metrics::Counter;
@@ -105,6 +106,7 @@ struct Inner<A> {
     clock: Arc<Clock>,
     memory: Store<Digest, Arc<Kept<A>>, Bytewise>,
     redis: Option<Redis>,
+    worth: Worth,
     counts: Counts,
 }
 
@@ -119,6 +121,7 @@ struct Counts {
     shared_invalid: Counter,
     shared_expired: Counter,
     shared_garbage: Counter,
+    unasked: Counter,
     unkept: Counter,
 }
 
@@ -135,6 +138,7 @@ impl Counts {
             shared_invalid: counter("redis", "invalid"),
             shared_expired: counter("redis", "expired"),
             shared_garbage: counter("redis", "garbage"),
+            unasked: counter("redis", "unasked"),
             unkept: counter("load", "unkept"),
         }
     }
@@ -144,7 +148,15 @@ impl<A: Answer> Responses<A> {
     /// A cache of at most `memory_bytes` in this process, and of what Redis holds.
     pub fn new(clock: Arc<Clock>, redis: Option<Redis>, memory_bytes: u64) -> Self {
         let memory = Store::with_weighter((memory_bytes / TYPICAL) as usize, memory_bytes, Bytewise);
-        Self { inner: Arc::new(Inner { clock, memory, redis, counts: Counts::new() }) }
+        Self {
+            inner: Arc::new(Inner {
+                clock,
+                memory,
+                redis,
+                worth: Worth::new(memory_bytes == 0),
+                counts: Counts::new(),
+            }),
+        }
     }
 
     /// What memory has, unchecked.
@@ -171,9 +183,19 @@ impl<A: Answer> Responses<A> {
         (standing == Standing::Good).then_some(kept)
     }
 
-    /// What Redis has, if it can be served. One round trip.
+    /// What Redis has, if it can be served. At most one round trip.
     pub async fn shared(&self, digest: &Digest) -> Option<Arc<Kept<A>>> {
         let redis = Redis::connected(self.inner.redis.as_ref())?;
+        if !self.inner.worth.is_worth_asking() {
+            self.inner.counts.unasked.increment(1);
+            return None;
+        }
+        let found = self.found(redis, digest).await;
+        self.inner.worth.learn(found.is_some());
+        found
+    }
+
+    async fn found(&self, redis: &Redis, digest: &Digest) -> Option<Arc<Kept<A>>> {
         let (key, counts) = (key(digest), &self.inner.counts);
         let Some(bytes) = redis.get_many(&[&key]).await.into_iter().next().flatten() else {
             counts.shared_miss.increment(1);
@@ -230,7 +252,9 @@ impl<A: Answer> Responses<A> {
             stored_ms: now_ms(),
             soft_ms,
         });
-        if let Some(redis) = Redis::connected(self.inner.redis.as_ref()).filter(|_| basis.is_shared) {
+        if let Some(redis) = Redis::connected(self.inner.redis.as_ref())
+            .filter(|_| basis.is_shared && self.inner.worth.is_worth_telling())
+        {
             let key = key(digest);
             let bytes = encode(&key, &kept, basis);
             redis.put(Write { key: key.into(), bytes, ttl_ms: soft_ms });

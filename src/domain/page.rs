@@ -123,6 +123,12 @@ impl Request {
         Ways { beyond, by, after, id_by }
     }
 
+    /// What follows `order by`: the rows that [`select`] found, called `rows`, in its order.
+    pub fn order_by(&self, rows: &str) -> String {
+        let Ways { by, id_by, .. } = self.ways();
+        format!("{rows}.key {by}, {rows}.id {id_by}")
+    }
+
     /// The request's part of a cache key.
     pub fn params(&self, params: crate::cache::Params) -> crate::cache::Params {
         params
@@ -166,6 +172,11 @@ pub struct Page<Id> {
 }
 
 impl<Id> Page<Id> {
+    /// Bytes of its JSON, roughly, where that of an identifier has so many.
+    pub fn bytes(&self, id: impl Fn(&Id) -> usize) -> usize {
+        30 + self.rows.iter().map(|row| 20 + row.sort.len() + id(&row.id)).sum::<usize>()
+    }
+
     /// A page of the rows that a [`select`] answered: one row more than wanted says that there are more.
     pub fn of(request: &Request, mut rows: Vec<Row<Id>>) -> Self {
         let more = rows.len() > request.limit as usize;
@@ -191,29 +202,28 @@ impl<Id> Page<Id> {
 /// What a page is taken from. Everything here is SQL of ours; what clients say goes in as parameters.
 #[derive(Debug, Clone, Copy)]
 pub struct Source<'a> {
-    /// A table or a sub-select's name.
+    /// What follows `from`; the table that the columns are of is called `t`.
     pub from: &'a str,
     /// The identifier's column.
     pub id: &'a str,
     /// Conditions, joined with `and`; empty for none.
     pub conditions: &'a str,
-    /// Whether to select `at` too: where the row is stored, which is the quickest way back to it within the statement.
-    pub at: bool,
+    /// What else is selected, such as `t.name, t.website`.
+    pub columns: &'a str,
 }
 
-/// The `select` of one page, with columns `id`, `sort`, `key` (the sort column itself) and perhaps `at`: one row more than
-/// the limit. The cursor's `sort` and `id` are the parameters `$n` and `$n+1`, where n is `first_parameter`.
+/// The `select` of one page, with columns `id`, `sort`, `key` (the sort column itself) and those of the source: one row more
+/// than the limit. What is around it orders the rows again ([`Request::order_by`]). The cursor's `sort` and `id` are the parameters `$n` and `$n+1`, where n is `first_parameter`.
 ///
 /// After a cursor it is a union of two ranges, the rest of the cursor's own sort value and what lies beyond it:
 /// each is one index range, where an `or` would read every row that shares the value.
 pub fn select(source: Source<'_>, request: &Request, first_parameter: usize) -> String {
-    let Source { from, id, conditions, at: has_at } = source;
-    let (at_column, at) = if has_at { (", ctid as at", ", at") } else { ("", "") };
+    let Source { from, id, conditions, columns } = source;
     let Order { column, cast, .. } = request.order;
     let Ways { beyond, by, after, id_by } = request.ways();
     let limit = request.limit + 1;
     let reach = limit + request.offset;
-    let columns = format!("select {id} as id, {column}::text as sort, {column} as key{at_column} from {from}");
+    let columns = format!("select {id} as id, {column}::text as sort, {column} as key, {columns} from {from}");
     let filter = |extra: &str| match (conditions, extra) {
         ("", "") => String::new(),
         (one, "") | ("", one) => format!(" where {one}"),
@@ -227,7 +237,7 @@ pub fn select(source: Source<'_>, request: &Request, first_parameter: usize) -> 
     let mut sql = String::new();
     let _infallible = write!(
         sql,
-        "select id, sort, key{at} from (({columns}{} order by {id} {id_by} limit {reach}) union all ({columns}{} \
+        "select * from (({columns}{} order by {id} {id_by} limit {reach}) union all ({columns}{} \
          order by {column} {by}, {id} {id_by} limit {reach})) as both_ranges order by key {by}, id {id_by} limit {limit}{offset}",
         filter(&format!("{column} = {sort} and {id} {after} {last}")),
         filter(&format!("{column} {beyond} {sort}")),
@@ -235,14 +245,50 @@ pub fn select(source: Source<'_>, request: &Request, first_parameter: usize) -> 
     sql
 }
 
-/// The statement of a page together with its rows: `columns` of the table `from`, called `t`, beside each row's `sort`.
-/// The cursor's parameters are `$1` and `$2`.
-pub fn select_rows(from: &str, id: &str, columns: &str, request: &Request) -> String {
-    let inner = select(Source { from, id, conditions: "", at: false }, request, 1);
+/// The statement of a page: each row's `sort`, then its columns. The cursor's parameters are as those of [`select`].
+pub fn select_rows(source: Source<'_>, request: &Request, first_parameter: usize) -> String {
+    let rows = select(source, request, first_parameter);
+    format!("select t.sort, {} from ({rows}) as t order by {}", source.columns, request.order_by("t"))
+}
+
+/// The statement of the same page of each of several scopes: the number of each row's scope, counted from one, then what
+/// [`select_rows`] answers. The scopes are `$1`, an array of texts; the source's conditions call one `scope.name`.
+pub fn select_rows_of_each(scopes: usize, source: Source<'_>, request: &Request, first_parameter: usize) -> String {
+    let (scope, rows) = (each(scopes), select(source, request, first_parameter));
+    let (columns, order) = (source.columns, request.order_by("t"));
     format!(
-        "select page.sort, {columns} from (select row_number() over () as n, ordered.* from ({inner}) as ordered) as page \
-         join {from} t on t.{id} = page.id order by page.n"
+        "select scope.position, t.sort, {columns} from {scope} cross join lateral ({rows}) as t \
+         order by scope.position, {order}"
     )
+}
+
+/// The scopes `$1` as a table `scope` with the columns `name` and `position`.
+pub fn each(scopes: usize) -> &'static str {
+    match scopes {
+        // Of one scope, the planner need not keep anything for the next.
+        1 => "(select ($1::text[])[1], 1::bigint) as scope(name, position)",
+        _ => "unnest($1::text[]) with ordinality as scope(name, position)",
+    }
+}
+
+/// What [`select_rows_of_each`] found, with the number of its scope, by scope.
+///
+/// # Errors
+/// The first of `found`; `internal` for a number that no scope has.
+pub fn by_scope<T>(scopes: usize, found: impl Iterator<Item = Result<(i64, T)>>) -> Result<Vec<Vec<T>>> {
+    let mut groups: Vec<Vec<T>> = std::iter::repeat_with(Vec::new).take(scopes).collect();
+    for row in found {
+        let (position, row) = row?;
+        let group = usize::try_from(position - 1).ok().and_then(|place| groups.get_mut(place));
+        group.ok_or_else(|| Error::internal("a row of no scope"))?.push(row);
+    }
+    Ok(groups)
+}
+
+/// A condition on `column`, that it is one of the texts of the array `$1`. How many there are is kept from the planner: it
+/// would make a plan for each execution of a statement whose array is short, which takes longer than the execution.
+pub fn is_wanted(column: &str) -> String {
+    format!("{column} = any((select $1::text[])::text[])")
 }
 
 #[cfg(test)]

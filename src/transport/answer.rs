@@ -256,6 +256,9 @@ const NEVER_KEPT: [&str; 14] = [
     "x-request-id",
 ];
 
+/// What of ASCII is escaped in a tag, as is all that is not ASCII.
+const ESCAPED: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS.add(b' ').add(b'%');
+
 /// The tags as caches on the way know them: separated by blanks, what is not plain escaped. `None` when they are too many.
 fn surrogate_key(tags: &Tags) -> Option<String> {
     let mut text = String::new();
@@ -263,13 +266,7 @@ fn surrogate_key(tags: &Tags) -> Option<String> {
         if !text.is_empty() {
             text.push(' ');
         }
-        for byte in tag.as_str().bytes() {
-            match byte {
-                b'%' => text.push_str("%25"),
-                0x21..=0x7e => text.push(byte as char),
-                _ => text.push_str(&format!("%{byte:02X}")),
-            }
-        }
+        text.extend(percent_encoding::utf8_percent_encode(tag.as_str(), ESCAPED));
         if text.len() > MAX_SURROGATE_KEY {
             return None;
         }

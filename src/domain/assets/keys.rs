@@ -27,11 +27,19 @@ impl Cached for Asset {
 
 impl Cached for Parents {
     const KIND: Kind = Kind::Asset;
+
+    fn size(&self) -> usize {
+        2 + 67 * self.0.len()
+    }
 }
 
 impl Cached for Page<VersionId> {
     const KIND: Kind = Kind::Listing;
     const MAY_BE_ABSENT: bool = false;
+
+    fn size(&self) -> usize {
+        self.bytes(|_| 66)
+    }
 }
 
 /// A manifest as it was published.
@@ -46,7 +54,7 @@ impl Cached for i64 {
 }
 
 pub(super) fn asset(id: &VersionId) -> Key<Asset> {
-    Key::new(format!("cache:asset:{id}"))
+    Key::new(id.after("cache:asset:"))
 }
 
 pub(super) fn parents(id: &VersionId) -> Key<Parents> {
@@ -89,7 +97,7 @@ fn filter_params(scope: &Scope, filter: &Filter) -> Params {
 }
 
 pub(super) fn asset_tags(id: &VersionId) -> Vec<Tag> {
-    vec![Tag::new(format!("asset:{id}"))]
+    vec![Tag::new(id.after("asset:"))]
 }
 
 /// The narrowest collections that every row of a page belongs to: a row that enters or leaves the page raises one.

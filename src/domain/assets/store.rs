@@ -3,17 +3,20 @@
 use std::collections::HashMap;
 
 use overlay_entity::ids::VersionId;
-use sea_orm::{DbErr, FromQueryResult, QueryResult, TryGetableFromJson, Value};
+use sea_orm::{DbErr, FromQueryResult, QueryResult, Value};
 use serde::Deserialize;
 
 use super::model::{Asset, Filter, Parents, Scope};
-use crate::db::Db;
+use crate::db::{Columns, Db};
 use crate::domain::page::{self, Request, Row, Source, Ways};
 use crate::domain::{Document, containing};
 use crate::error::{Error, Result};
 
-const COLUMNS: &str = "a.version_id, a.dataset_id, a.producer_id, a.name, a.description, a.content_hash, a.mime_type, \
-    a.size_bytes, a.manifest_hash, a.policy_meta, a.created_at, a.updated_at";
+const COLUMNS: &str = "t.policy_meta, t.version_id, t.dataset_id, t.producer_id, t.name, t.description, t.content_hash, \
+    t.mime_type, t.size_bytes, t.manifest_hash, t.created_at, t.updated_at";
+
+/// Where pages of the catalogue are taken from.
+const CATALOGUE: &str = "public.assets t";
 
 /// A row of a page, and the asset that the same statement brought along.
 pub(super) type Found = (Row<VersionId>, Asset);
@@ -39,8 +42,6 @@ struct Facts {
     tags: Option<serde_json::Value>,
 }
 
-impl TryGetableFromJson for Facts {}
-
 fn text(value: Option<serde_json::Value>) -> Option<String> {
     match value {
         Some(serde_json::Value::String(text)) => Some(text),
@@ -55,29 +56,25 @@ fn list(value: Option<serde_json::Value>) -> Vec<String> {
     }
 }
 
-/// An asset from [`COLUMNS`], the first of which is the row's `first`th. By place: looking each column up by its name takes
-/// longer than reading it.
-fn asset(row: &QueryResult, first: usize) -> Result<Asset, DbErr> {
-    let facts: Facts = row.try_get_by_index(first + 9)?;
-    // A constraint of the table says that it is one.
-    let id: String = row.try_get_by_index(first)?;
-    let version_id = id.parse().map_err(|_| DbErr::Type(format!("no version id: {id:?}")))?;
+/// An asset from [`COLUMNS`].
+fn asset(mut row: Columns<'_>) -> Result<Asset, DbErr> {
+    let facts: Facts = row.json()?;
     Ok(Asset {
-        version_id,
-        dataset_id: row.try_get_by_index(first + 1)?,
-        producer_id: row.try_get_by_index(first + 2)?,
-        name: row.try_get_by_index(first + 3)?,
-        description: row.try_get_by_index(first + 4)?,
-        content_hash: row.try_get_by_index(first + 5)?,
-        mime_type: row.try_get_by_index(first + 6)?,
-        size_bytes: row.try_get_by_index(first + 7)?,
-        manifest_hash: row.try_get_by_index(first + 8)?,
+        version_id: row.parsed()?,
+        dataset_id: row.read()?,
+        producer_id: row.read()?,
+        name: row.read()?,
+        description: row.read()?,
+        content_hash: row.read()?,
+        mime_type: row.read()?,
+        size_bytes: row.read()?,
+        manifest_hash: row.read()?,
         license: text(facts.license),
         classification: text(facts.classification),
         pii_flags: list(facts.pii_flags),
         tags: list(facts.tags),
-        created_at: row.try_get_by_index(first + 10)?,
-        updated_at: row.try_get_by_index(first + 11)?,
+        created_at: row.read()?,
+        updated_at: row.read()?,
     })
 }
 
@@ -85,7 +82,7 @@ struct AssetRow(Asset);
 
 impl FromQueryResult for AssetRow {
     fn from_query_result(row: &QueryResult, _: &str) -> Result<Self, DbErr> {
-        asset(row, 0).map(Self)
+        asset(Columns::of(row)?).map(Self)
     }
 }
 
@@ -99,9 +96,7 @@ fn texts(ids: &[VersionId]) -> Value {
 }
 
 pub(super) async fn by_ids(db: &Db, ids: &[VersionId]) -> Result<HashMap<VersionId, Asset>> {
-    let sql = format!(
-        "select {COLUMNS} from unnest($1::text[]) as wanted(id) join public.assets a on a.version_id = wanted.id"
-    );
+    let sql = format!("select {COLUMNS} from public.assets t where {}", page::is_wanted("version_id"));
     let rows: Vec<AssetRow> = db.all("assets.by_ids", &sql, vec![texts(ids)]).await?;
     Ok(rows.into_iter().map(|AssetRow(asset)| (asset.version_id, asset)).collect())
 }
@@ -113,9 +108,12 @@ pub(super) async fn parents(db: &Db, ids: &[VersionId]) -> Result<HashMap<Versio
         child: String,
         parents: Vec<String>,
     }
-    const SQL: &str = "select child_version_id as child, array_agg(parent_version_id order by parent_version_id) as parents \
-        from public.asset_parents where child_version_id = any($1::text[]) group by child_version_id";
-    let rows: Vec<ParentsRow> = db.all("assets.parents", SQL, vec![texts(ids)]).await?;
+    let sql = format!(
+        "select child_version_id as child, array_agg(parent_version_id order by parent_version_id) as parents \
+         from public.asset_parents where {} group by child_version_id",
+        page::is_wanted("child_version_id")
+    );
+    let rows: Vec<ParentsRow> = db.all("assets.parents", &sql, vec![texts(ids)]).await?;
     let parents = |row: &ParentsRow| row.parents.iter().map(|p| id(p)).collect::<Result<_>>();
     rows.iter().map(|row| Ok((id(&row.child)?, Parents(parents(row)?)))).collect()
 }
@@ -126,8 +124,8 @@ pub(super) async fn manifests(db: &Db, ids: &[VersionId]) -> Result<HashMap<Vers
         version_id: String,
         manifest: serde_json::Value,
     }
-    const SQL: &str = "select version_id, manifest from public.assets where version_id = any($1::text[])";
-    let rows: Vec<ManifestRow> = db.all("assets.manifests", SQL, vec![texts(ids)]).await?;
+    let sql = format!("select version_id, manifest from public.assets where {}", page::is_wanted("version_id"));
+    let rows: Vec<ManifestRow> = db.all("assets.manifests", &sql, vec![texts(ids)]).await?;
     rows.into_iter().map(|row| Ok((id(&row.version_id)?, Document::new(&row.manifest)?))).collect()
 }
 
@@ -185,8 +183,8 @@ fn has_trigrams(text: &Option<String>) -> bool {
     text.as_ref().is_some_and(|t| t.chars().filter(|c| c.is_alphanumeric()).count() >= 3)
 }
 
-/// The table that scopes of one shape are taken from, its identifier's column, and the conditions on its rows, in which
-/// `scope.name` is the scope.
+/// Where scopes of one shape are taken from, its identifier's column, and the conditions on its rows, in which `scope.name` is
+/// the scope. The assets are called `t`.
 fn scoped(scopes: &[Scope], filter: &Filter) -> (&'static str, &'static str, Conditions) {
     let names = scopes.iter().map(|s| match s {
         Scope::Catalogue => String::new(),
@@ -197,73 +195,63 @@ fn scoped(scopes: &[Scope], filter: &Filter) -> (&'static str, &'static str, Con
     let (table, id) = match scopes.first() {
         Some(Scope::Parent(_)) => {
             conditions.sql.push("parent_version_id = scope.name".into());
-            ("public.asset_parents", "child_version_id")
+            ("public.asset_parents join public.assets t on t.version_id = child_version_id", "child_version_id")
         }
         Some(Scope::Producer(_)) => {
             conditions.sql.push("producer_id = scope.name".into());
-            ("public.assets", "version_id")
+            (CATALOGUE, "version_id")
         }
-        _ => ("public.assets", "version_id"),
+        _ => (CATALOGUE, "version_id"),
     };
     conditions.filter(filter);
     (table, id, conditions)
 }
 
-/// What `page::select` selects, of rows that are at hand and no index orders: they have columns `at` (where the asset is
-/// stored), `id` and `key`. First the condition on a page's rows (its cursor's parameters are `$n` and `$n+1`), then their
-/// order.
+/// What `page::select` selects, of rows that are at hand and no index orders, called `page`: they have columns `at` (where the
+/// asset is stored), `id` and `key`. First the condition on a page's rows (its cursor's parameters are `$n` and `$n+1`), then
+/// their order.
 fn keyset(request: &Request, first_parameter: usize) -> (String, String) {
-    let Ways { beyond, by, after, id_by } = request.ways();
+    let Ways { beyond, after, .. } = request.ways();
     let key = format!("${first_parameter}::{}", request.order.cast);
     let condition = match request.cursor {
         None => "true".into(),
         Some(_) => format!("(key {beyond} {key} or key = {key} and id {after} ${})", first_parameter + 1),
     };
-    (condition, format!("page.key {by}, page.id {id_by}"))
+    (condition, request.order_by("page"))
 }
 
 /// Pages of several scopes of one shape, in one statement: for each scope its rows, and the assets themselves.
 pub(super) async fn pages(db: &Db, scopes: &[Scope], filter: &Filter, request: &Request) -> Result<Vec<Vec<Found>>> {
-    let (table, id, mut conditions) = scoped(scopes, filter);
+    let (from, id, mut conditions) = scoped(scopes, filter);
     let cursor_at = conditions.values.len() + 1;
     let joined = conditions.joined();
-    // Of one scope, nothing has to be kept for the next.
-    let scope = match scopes {
-        [_] => "(select ($1::text[])[1], 1::bigint) as scope(name, position)",
-        _ => "unnest($1::text[]) with ordinality as scope(name, position)",
-    };
-    // The assets are read where they are stored, which takes less than finding them by their identifiers again.
-    let at = table == "public.assets";
-    let walk = page::select(Source { from: table, id, conditions: &joined, at }, request, cursor_at);
-    let sql = if at && (has_trigrams(&filter.text) || has_trigrams(&filter.name_contains)) {
+    let source = Source { from, id, conditions: &joined, columns: COLUMNS };
+    let sql = if from == CATALOGUE && (has_trigrams(&filter.text) || has_trigrams(&filter.name_contains)) {
         // The planner would rather walk the order's index and test each row, which is right only for common texts. So
         // the matches are taken first, up to a bound; only when there are more than that is the index walked.
-        let (condition, order) = keyset(request, cursor_at);
+        // The assets are read where they are stored, which takes less than finding them by their identifiers again.
+        let walk = page::select(Source { columns: "t.ctid as at", ..source }, request, cursor_at);
+        let ((condition, order), scope) = (keyset(request, cursor_at), page::each(scopes.len()));
         let (column, limit, offset) = (request.order.column, request.limit + 1, request.offset);
         format!(
             "select scope.position, page.key::text as sort, {COLUMNS} from {scope} cross join lateral ( \
                  with hit as materialized ( \
-                     select ctid as at, {id} as id, {column} as key from {table} where {joined} limit {COMMON} + 1) \
+                     select ctid as at, {id} as id, {column} as key from {from} where {joined} limit {COMMON} + 1) \
                  (select at, id, key from hit as page where {condition} and not exists (select from hit offset {COMMON}) \
                      order by {order} limit {limit} offset {offset}) \
                  union all \
                  (select many.at, many.id, many.key from ({walk}) as many \
                      where exists (select from hit offset {COMMON}))) as page \
-             join public.assets a on a.ctid = page.at order by scope.position, {order}"
+             join public.assets t on t.ctid = page.at order by scope.position, {order}"
         )
     } else {
-        let found = if at { "a.ctid = page.at" } else { "a.version_id = page.id" };
-        format!(
-            "select scope.position, page.sort, {COLUMNS} from {scope} \
-             cross join lateral (select row_number() over () as n, ordered.* from ({walk}) as ordered) as page \
-             join public.assets a on {found} order by scope.position, page.n"
-        )
+        page::select_rows_of_each(scopes.len(), source, request, cursor_at)
     };
     if let Some(cursor) = &request.cursor {
         conditions.values.push(cursor.sort.clone().into());
         conditions.values.push(cursor.id.clone().into());
     }
-    grouped(db.all("assets.pages", &sql, conditions.values).await?, scopes.len())
+    grouped(scopes.len(), db.all("assets.pages", &sql, conditions.values).await?)
 }
 
 /// A page of the assets that match `text`, the best first: names that are the text, then by full text over name,
@@ -294,9 +282,9 @@ pub(super) async fn found(db: &Db, text: &str, request: &Request) -> Result<Vec<
                      and not exists (select from hit offset {FEW} - 1) limit {ALIKE})) \
          select 1::bigint as position, page.key::text as sort, {COLUMNS} \
          from (select * from page where {condition} order by {order} limit {limit} offset {offset}) as page \
-         join public.assets a on a.ctid = page.at order by {order}"
+         join public.assets t on t.ctid = page.at order by {order}"
     );
-    let groups = grouped(db.all("assets.found", &sql, values).await?, 1)?;
+    let groups = grouped(1, db.all("assets.found", &sql, values).await?)?;
     Ok(groups.into_iter().next().unwrap_or_default())
 }
 
@@ -306,11 +294,11 @@ pub(super) async fn counts(db: &Db, scopes: &[Scope], filter: &Filter) -> Result
     struct Count {
         count: i64,
     }
-    let (table, _, conditions) = scoped(scopes, filter);
+    let (from, _, conditions) = scoped(scopes, filter);
     let joined = conditions.joined();
     let condition = if joined.is_empty() { "true" } else { &joined };
     let sql = format!(
-        "select (select count(*) from {table} where {condition}) as count \
+        "select (select count(*) from {from} where {condition}) as count \
          from unnest($1::text[]) with ordinality as scope(name, position) order by scope.position"
     );
     let rows: Vec<Count> = db.all("assets.counts", &sql, conditions.values).await?;
@@ -326,16 +314,12 @@ struct PageRow {
 
 impl FromQueryResult for PageRow {
     fn from_query_result(row: &QueryResult, _: &str) -> Result<Self, DbErr> {
-        Ok(Self { position: row.try_get_by_index(0)?, sort: row.try_get_by_index(1)?, asset: asset(row, 2)? })
+        let mut row = Columns::of(row)?;
+        Ok(Self { position: row.read()?, sort: row.read()?, asset: asset(row)? })
     }
 }
 
-fn grouped(rows: Vec<PageRow>, groups: usize) -> Result<Vec<Vec<Found>>> {
-    let mut out: Vec<Vec<_>> = std::iter::repeat_with(Vec::new).take(groups).collect();
-    for PageRow { position, sort, asset } in rows {
-        // Ordinality counts from one.
-        let group = usize::try_from(position - 1).ok().and_then(|p| out.get_mut(p));
-        group.ok_or_else(|| Error::internal("a row of no scope"))?.push((Row { id: asset.version_id, sort }, asset));
-    }
-    Ok(out)
+fn grouped(scopes: usize, rows: Vec<PageRow>) -> Result<Vec<Vec<Found>>> {
+    let row = |PageRow { position, sort, asset }: PageRow| Ok((position, (Row { id: asset.version_id, sort }, asset)));
+    page::by_scope(scopes, rows.into_iter().map(row))
 }

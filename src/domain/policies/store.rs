@@ -8,7 +8,7 @@ use sea_orm::{FromQueryResult, Value};
 use super::Policy;
 use crate::db::Db;
 use crate::domain::Document;
-use crate::domain::page::{self, Request, Row};
+use crate::domain::page::{self, Request, Row, Source};
 use crate::error::Result;
 
 const COLUMNS: &str = "t.policy_id, t.name, t.enabled, t.doc, t.created_at, t.updated_at";
@@ -44,14 +44,15 @@ impl FromQueryResult for PageRow {
 }
 
 pub(super) async fn by_ids(db: &Db, ids: &[String]) -> Result<HashMap<String, Policy>> {
-    let sql = format!("select {COLUMNS} from public.policies t where t.policy_id = any($1::text[])");
+    let sql = format!("select {COLUMNS} from public.policies t where {}", page::is_wanted("policy_id"));
     let rows: Vec<PolicyRow> = db.all("policies.by_ids", &sql, vec![ids.to_vec().into()]).await?;
     rows.into_iter().map(|row| Ok((row.policy_id.clone(), row.try_into()?))).collect()
 }
 
 pub(super) async fn page(db: &Db, request: &Request) -> Result<Vec<(Row<String>, Policy)>> {
     let values: Vec<Value> = request.cursor.iter().flat_map(|c| [c.sort.clone().into(), c.id.clone().into()]).collect();
-    let sql = page::select_rows("public.policies", "policy_id", COLUMNS, request);
+    let source = Source { from: "public.policies t", id: "policy_id", conditions: "", columns: COLUMNS };
+    let sql = page::select_rows(source, request, 1);
     let rows: Vec<PageRow> = db.all("policies.page", &sql, values).await?;
     let row = |row: PageRow| Ok((Row { id: row.policy.policy_id.clone(), sort: row.sort }, row.policy.try_into()?));
     rows.into_iter().map(row).collect()

@@ -39,11 +39,23 @@ pub struct Producer {
 
 impl Cached for Producer {
     const KIND: Kind = Kind::Producer;
+
+    fn size(&self) -> usize {
+        let optional = [&self.website, &self.payout_script_hex];
+        // The key, a time, and the names of the fields.
+        220 + self.producer_id.len()
+            + self.display_name.len()
+            + optional.into_iter().flatten().map(|text| text.len() + 2).sum::<usize>()
+    }
 }
 
 impl Cached for Page<String> {
     const KIND: Kind = Kind::Listing;
     const MAY_BE_ABSENT: bool = false;
+
+    fn size(&self) -> usize {
+        self.bytes(|id| id.len() + 2)
+    }
 }
 
 /// The identifier a producer gets from its key, when it is first met in a manifest: `prd_` and the first 32 hex digits
@@ -115,9 +127,9 @@ pub fn key_of(id: String) -> Arc<str> {
 }
 
 fn key(id: &String) -> Key<Producer> {
-    Key::new(format!("cache:producer:{id}"))
+    Key::new(["cache:producer:", id].concat())
 }
 
 fn tags(id: &String) -> Vec<Tag> {
-    vec![Tag::new(format!("producer:{id}"))]
+    vec![Tag::new(["producer:", id].concat())]
 }

@@ -2,56 +2,59 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
-use sea_orm::{FromQueryResult, Value};
+use sea_orm::{DbErr, FromQueryResult, QueryResult, Value};
 
 use super::Producer;
-use crate::db::Db;
-use crate::domain::page::{self, Request, Row};
+use crate::db::{Columns, Db};
+use crate::domain::page::{self, Request, Row, Source};
 use crate::error::Result;
 
 const COLUMNS: &str = "t.producer_id, t.identity_key, t.display_name, t.website, t.payout_script_hex, t.created_at";
 
-#[derive(FromQueryResult)]
-struct ProducerRow {
-    producer_id: String,
-    identity_key: String,
-    display_name: String,
-    website: Option<String>,
-    payout_script_hex: Option<String>,
-    created_at: DateTime<Utc>,
+/// A producer from [`COLUMNS`].
+fn producer(mut row: Columns<'_>) -> Result<Producer, DbErr> {
+    Ok(Producer {
+        producer_id: row.read()?,
+        identity_key: row.read()?,
+        display_name: row.read()?,
+        website: row.read()?,
+        payout_script_hex: row.read()?,
+        created_at: row.read()?,
+    })
 }
 
-impl From<ProducerRow> for Producer {
-    fn from(row: ProducerRow) -> Self {
-        let ProducerRow { producer_id, identity_key, display_name, website, payout_script_hex, created_at } = row;
-        Self { producer_id, identity_key, display_name, website, payout_script_hex, created_at }
+struct ProducerRow(Producer);
+
+impl FromQueryResult for ProducerRow {
+    fn from_query_result(row: &QueryResult, _: &str) -> Result<Self, DbErr> {
+        producer(Columns::of(row)?).map(Self)
     }
 }
 
+/// `sort`, and [`COLUMNS`].
 struct PageRow {
     sort: String,
-    producer: ProducerRow,
+    producer: Producer,
 }
 
 impl FromQueryResult for PageRow {
-    fn from_query_result(row: &sea_orm::QueryResult, pre: &str) -> Result<Self, sea_orm::DbErr> {
-        Ok(Self { sort: row.try_get(pre, "sort")?, producer: ProducerRow::from_query_result(row, pre)? })
+    fn from_query_result(row: &QueryResult, _: &str) -> Result<Self, DbErr> {
+        let mut row = Columns::of(row)?;
+        Ok(Self { sort: row.read()?, producer: producer(row)? })
     }
 }
 
 pub(super) async fn by_ids(db: &Db, ids: &[String]) -> Result<HashMap<String, Producer>> {
-    let sql = format!("select {COLUMNS} from public.producers t where t.producer_id = any($1::text[])");
+    let sql = format!("select {COLUMNS} from public.producers t where {}", page::is_wanted("producer_id"));
     let rows: Vec<ProducerRow> = db.all("producers.by_ids", &sql, vec![ids.to_vec().into()]).await?;
-    Ok(rows.into_iter().map(|row| (row.producer_id.clone(), row.into())).collect())
+    Ok(rows.into_iter().map(|ProducerRow(producer)| (producer.producer_id.clone(), producer)).collect())
 }
 
 pub(super) async fn page(db: &Db, request: &Request) -> Result<Vec<(Row<String>, Producer)>> {
     let values: Vec<Value> = request.cursor.iter().flat_map(|c| [c.sort.clone().into(), c.id.clone().into()]).collect();
-    let sql = page::select_rows("public.producers", "producer_id", COLUMNS, request);
+    let source = Source { from: "public.producers t", id: "producer_id", conditions: "", columns: COLUMNS };
+    let sql = page::select_rows(source, request, 1);
     let rows: Vec<PageRow> = db.all("producers.page", &sql, values).await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| (Row { id: row.producer.producer_id.clone(), sort: row.sort }, row.producer.into()))
-        .collect())
+    let row = |PageRow { sort, producer }| (Row { id: producer.producer_id.clone(), sort }, producer);
+    Ok(rows.into_iter().map(row).collect())
 }

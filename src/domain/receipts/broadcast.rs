@@ -5,6 +5,7 @@
 //! one could not be asked, it might have.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,12 +35,11 @@ pub enum Broadcast {
     Accepted,
 }
 
-impl Broadcast {
-    /// Reads what the database holds.
-    ///
-    /// # Errors
-    /// `internal` for a word that is none of these.
-    pub fn parse(word: &str) -> Result<Self> {
+/// As the database has it; `internal` for a word that is none of these.
+impl FromStr for Broadcast {
+    type Err = Error;
+
+    fn from_str(word: &str) -> Result<Self> {
         match word {
             "due" => Ok(Self::Due),
             "accepted" => Ok(Self::Accepted),

@@ -4,6 +4,7 @@ pub mod broadcast;
 pub mod split;
 mod store;
 
+use std::str::FromStr;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -38,6 +39,22 @@ pub enum Status {
     Expired,
 }
 
+/// As the database has it; `internal` for a word that is none of these.
+impl FromStr for Status {
+    type Err = Error;
+
+    fn from_str(word: &str) -> Result<Self> {
+        match word {
+            "pending" => Ok(Self::Pending),
+            "paid" => Ok(Self::Paid),
+            "confirmed" => Ok(Self::Confirmed),
+            "consumed" => Ok(Self::Consumed),
+            "expired" => Ok(Self::Expired),
+            other => Err(Error::internal(format!("no such status of a receipt: {other:?}"))),
+        }
+    }
+}
+
 /// One receipt. Amounts are satoshis.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Receipt {
@@ -66,6 +83,11 @@ pub struct Receipt {
 
 impl Cached for Receipt {
     const KIND: Kind = Kind::Receipt;
+
+    fn size(&self) -> usize {
+        // The version, times, amounts, and the names of the fields.
+        380 + self.receipt_id.len() + self.payment_txid.as_ref().map_or(4, String::len)
+    }
 }
 
 /// The room. Cheap to clone.
@@ -133,9 +155,9 @@ pub fn key_of(id: String) -> Arc<str> {
 }
 
 fn key(id: &String) -> Key<Receipt> {
-    Key::new(format!("cache:receipt:{id}"))
+    Key::new(["cache:receipt:", id].concat())
 }
 
 fn tags(id: &String) -> Vec<Tag> {
-    vec![Tag::new(format!("receipt:{id}"))]
+    vec![Tag::new(["receipt:", id].concat())]
 }

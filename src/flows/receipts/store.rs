@@ -8,7 +8,6 @@ use super::Quote;
 use crate::db::{Db, Tx};
 use crate::domain::caller::Caller;
 use crate::domain::hex::decode_hex;
-use crate::domain::receipts::broadcast::Broadcast;
 use crate::domain::receipts::split::QuotedOutput;
 use crate::domain::receipts::{Receipt, Status};
 use crate::domain::spv::Hash32;
@@ -49,12 +48,12 @@ impl Held {
             receipt: Receipt {
                 receipt_id: row.receipt_id,
                 version_id: row.version_id.parse().map_err(Error::internal)?,
-                status: serde_json::from_value(row.status.into()).map_err(Error::internal)?,
+                status: row.status.parse()?,
                 quantity: row.quantity,
                 unit_price_sat: row.unit_price_sat,
                 amount_sat: row.amount_sat,
                 payment_txid: row.payment_txid,
-                broadcast: row.broadcast.as_deref().map(Broadcast::parse).transpose()?,
+                broadcast: row.broadcast.as_deref().map(str::parse).transpose()?,
                 created_at: row.created_at,
                 expires_at: Some(row.expires_at),
             },

@@ -220,6 +220,12 @@ pub(super) fn coded(served: &Served, mut answer: Answer) -> Answer {
     answer
 }
 
+/// Whether something in the answer could not be had just now.
+pub(super) fn is_unavailable(answer: &Answer) -> bool {
+    let code = |error: &ServerError| error.extensions.as_ref()?.get("code").cloned();
+    answer.errors.iter().any(|error| code(error) == Some(Value::from("UNAVAILABLE")))
+}
+
 /// The answer that does not fit into `most` bytes.
 fn too_large(most: usize) -> Answer {
     let error = Room::new(most).too_large();

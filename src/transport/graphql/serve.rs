@@ -189,20 +189,26 @@ impl Media {
         if answer.is_ok() && !is_refusal {
             return finish(self.name(), bytes, caller, demand, Hold::Least, None);
         }
-        self.told(is_refusal, bytes)
+        self.told(&answer, is_refusal, bytes)
     }
 
-    /// What is nobody else's answer, and nobody's twice. With plain JSON every well-formed answer is a 200.
-    fn told(self, is_refusal: bool, bytes: Vec<u8>) -> Response {
+    /// What is nobody else's answer, and nobody's twice: `bytes` of `answer`. With plain JSON every well-formed answer is a 200,
+    /// which tells all the same when it is worth asking again.
+    fn told(self, answer: &Answer, is_refusal: bool, bytes: Vec<u8>) -> Response {
         let status = if self == Self::Graphql && is_refusal { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-        (status, [(header::CONTENT_TYPE, self.name()), (header::CACHE_CONTROL, "no-store")], bytes).into_response()
+        let headers = [(header::CONTENT_TYPE, self.name()), (header::CACHE_CONTROL, "no-store")];
+        let mut response = (status, headers, bytes).into_response();
+        if execute::is_unavailable(answer) {
+            response.headers_mut().insert(header::RETRY_AFTER, error::RETRY_AFTER);
+        }
+        response
     }
 
     /// What a mutation answered, with the token of what it wrote last.
     fn written(self, answer: Answer, token: Option<String>, most: usize) -> Response {
         let answer = execute::with_token(answer, token.clone());
         let (bytes, is_refusal) = execute::json(&answer, most);
-        let mut response = self.told(is_refusal, bytes);
+        let mut response = self.told(&answer, is_refusal, bytes);
         if let Some(token) = token.and_then(|token| HeaderValue::try_from(token).ok()) {
             response.headers_mut().insert(HeaderName::from_static(CONSISTENCY), token);
         }

@@ -27,7 +27,7 @@ impl Serialize for Details<'_> {
 }
 
 /// Seconds after which a client may try again when a dependency was away.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+pub(in crate::transport) const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
 /// The answer to an error.
 pub(in crate::transport) fn answer(error: &Error) -> Response {

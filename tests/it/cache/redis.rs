@@ -149,3 +149,52 @@ async fn killing_redis_under_load_fails_no_read_and_its_return_is_noticed() {
     })
     .await;
 }
+
+/// How often Redis was asked for values.
+async fn asked(session: &mut redis::aio::MultiplexedConnection) -> u64 {
+    let told: String = redis::cmd("INFO").arg("commandstats").query_async(session).await.expect("info");
+    let calls = told.lines().find_map(|line| line.strip_prefix("cmdstat_mget:calls=")?.split(',').next()?.parse().ok());
+    calls.unwrap_or_default()
+}
+
+/// Asks for searches that nobody else asks for.
+async fn search(app: &TestApp, what: &str, times: usize) {
+    for ten in (0..times).collect::<Vec<_>>().chunks(10) {
+        let answers = ten.iter().map(|n| app.get(&format!("/listings/search?q={what}{n}")).send());
+        for answer in join_all(answers).await {
+            assert_eq!(answer.expect("an answer").status(), 200);
+        }
+    }
+}
+
+/// Where Redis never has anything, it is not asked each time; as soon as it has something, it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_is_asked_as_long_as_that_is_worth_it() {
+    let Some((server, _folder)) = private_redis().await else { return };
+    with_database(async |database| {
+        let setup = Setup::seeded().redis(server.url());
+        let (first, second) = (TestApp::start(&setup, database).await, TestApp::start(&setup, database).await);
+        first.settled().await;
+        second.settled().await;
+        let mut session = session(server.url()).await;
+        search(&first, "crawled", 1_100).await;
+        let before = asked(&mut session).await;
+        search(&first, "again", 320).await;
+        let calls = asked(&mut session).await - before;
+        // For the answer and for the page within it, one time in sixteen each; some of another kind.
+        assert!((20..120).contains(&calls), "{calls} calls for 320 misses");
+
+        // The other process has found nothing wanting yet, so it writes all that it loads.
+        search(&second, "shared", 100).await;
+        search(&second, "last", 1).await;
+        // Writes happen in order.
+        appearing(&mut session, "cache:listings:*last0*").await;
+        let ((), statements) = first.statements(search(&first, "shared", 100)).await;
+        // Ten are under way at a time.
+        assert!(statements <= 26, "{statements} statements for 100 answers that Redis has");
+        first.stop().await;
+        second.stop().await;
+    })
+    .await;
+    server.stop().await.expect("stops");
+}

@@ -6,6 +6,7 @@ use futures_util::future::join_all;
 use overlay::db::{Config, Db};
 use overlay::error::Kind;
 use reqwest::StatusCode;
+use reqwest::header::HeaderValue;
 use sea_orm::{ConnectionTrait, FromQueryResult, TransactionTrait};
 use serde_json::json;
 
@@ -189,6 +190,7 @@ async fn what_is_kept_is_served_while_every_connection_is_held() {
         lock.execute_unprepared("lock table assets").await.expect("locked");
         let held: Vec<_> = [7, 8].map(|n| tokio::spawn(app.get(&format!("/listings?limit={n}")).send())).into();
         until_held(&app.database_url, 2).await;
+        let one = HeaderValue::from_static("1");
         for _ in 0..3 {
             let write = app.http.post(format!("{}/policies", app.url)).json(&json!({"name": "x", "doc": {}}));
             for ask in [app.get("/listings?limit=9"), app.get("/policies"), write] {
@@ -196,6 +198,11 @@ async fn what_is_kept_is_served_while_every_connection_is_held() {
                 assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE, "{}", refused.url());
                 assert_eq!(refused.headers()["retry-after"], "1");
             }
+            let query = json!({"query": "{ policies { nodes { name } } }"});
+            let refused = app.http.post(format!("{}/graphql", app.url)).json(&query).send().await.expect("answer");
+            assert_eq!((refused.status(), &refused.headers()["retry-after"]), (StatusCode::OK, &one));
+            let told: serde_json::Value = refused.json().await.expect("JSON");
+            assert_eq!(told["errors"][0]["extensions"]["code"], "UNAVAILABLE", "{told}");
             assert_eq!(app.json("/listings?limit=2").await, kept);
             let strong =
                 app.get("/listings?limit=2").header("overlay-consistency", "strong").send().await.expect("answer");

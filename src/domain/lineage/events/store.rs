@@ -11,7 +11,7 @@ use crate::domain::Document;
 use crate::domain::page::{self, Request, Row, Source};
 use crate::error::Result;
 
-const COLUMNS: &str = "e.event_hash, e.event_time, e.namespace, e.job_name, e.run_id, e.event_type, e.created_at";
+const COLUMNS: &str = "t.event_hash, t.event_time, t.namespace, t.job_name, t.run_id, t.event_type, t.created_at";
 
 #[derive(FromQueryResult)]
 struct EventRow {
@@ -50,13 +50,10 @@ pub(super) async fn page(db: &Db, filter: &Filter, request: &Request) -> Result<
         conditions.push(format!("{column} = ${}", values.len()));
     }
     let conditions = conditions.join(" and ");
-    let source = Source { from: "public.lineage_event_audit", id: "event_hash", conditions: &conditions, at: true };
-    let inner = page::select(source, request, values.len() + 1);
+    let from = "public.lineage_event_audit t";
+    let source = Source { from, id: "event_hash", conditions: &conditions, columns: COLUMNS };
+    let sql = page::select_rows(source, request, values.len() + 1);
     values.extend(cursor(request));
-    let sql = format!(
-        "select page.sort, {COLUMNS} from (select row_number() over () as n, ordered.* from ({inner}) as ordered) as page \
-         join public.lineage_event_audit e on e.ctid = page.at order by page.n"
-    );
     let rows: Vec<PageRow> = db.all("lineage.events_page", &sql, values).await?;
     Ok(rows
         .into_iter()
@@ -65,7 +62,7 @@ pub(super) async fn page(db: &Db, filter: &Filter, request: &Request) -> Result<
 }
 
 pub(super) async fn event(db: &Db, hash: &str) -> Result<Option<Kept>> {
-    let sql = format!("select {COLUMNS} from public.lineage_event_audit e where e.event_hash = $1");
+    let sql = format!("select {COLUMNS} from public.lineage_event_audit t where t.event_hash = $1");
     let row: Option<EventRow> = db.one("lineage.event", &sql, vec![hash.into()]).await?;
     Ok(row.map(Kept::from))
 }
@@ -110,15 +107,15 @@ impl TryFrom<LetterRow> for DeadLetter {
 pub(super) async fn dead_letters(db: &Db, request: &Request, most: i64) -> Result<Vec<(Row<String>, DeadLetter)>> {
     // A letter that came before letters had hashes has none.
     let conditions = "payload_hash is not null";
-    let source = Source { from: "public.lineage_dead_letters", id: "payload_hash", conditions, at: true };
-    let inner = page::select(source, request, 2);
+    let columns = "t.payload_hash, t.payload, t.errors, t.attempts, t.created_at, t.updated_at";
+    let source = Source { from: "public.lineage_dead_letters t", id: "payload_hash", conditions, columns };
+    let (rows, order) = (page::select(source, request, 2), request.order_by("t"));
     let mut values: Vec<Value> = vec![most.into()];
     values.extend(cursor(request));
     let sql = format!(
-        "with page as materialized (select row_number() over () as n, ordered.* from ({inner}) as ordered) \
-         select page.sort, l.payload_hash, case when sum(octet_length(l.payload)) over () <= $1 then l.payload end as payload, \
-            l.errors, l.attempts, l.created_at, l.updated_at \
-         from page join public.lineage_dead_letters l on l.ctid = page.at order by page.n"
+        "with t as materialized ({rows}) \
+         select t.sort, t.payload_hash, case when sum(octet_length(t.payload)) over () <= $1 then t.payload end as payload, \
+            t.errors, t.attempts, t.created_at, t.updated_at from t order by {order}"
     );
     let rows: Vec<LetterRow> = db.all("lineage.dead_letters", &sql, values).await?;
     let read = |row: LetterRow| Ok((Row { id: row.payload_hash.clone(), sort: row.sort.clone() }, row.try_into()?));

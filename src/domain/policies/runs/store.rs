@@ -11,7 +11,7 @@ use crate::domain::Document;
 use crate::domain::page::{self, Request, Row, Source};
 use crate::error::{Error, Result};
 
-const COLUMNS: &str = "r.run_id, r.policy_id, r.version_id, r.decision, r.reasons, r.warnings, r.evaluated_at";
+const COLUMNS: &str = "t.run_id, t.policy_id, t.version_id, t.decision, t.reasons, t.warnings, t.evaluated_at";
 
 #[derive(FromQueryResult)]
 struct RunRow {
@@ -46,8 +46,9 @@ pub(super) async fn evidence(db: &Db, ids: &[String]) -> Result<HashMap<String, 
         run_id: String,
         evidence: serde_json::Value,
     }
-    const SQL: &str = "select run_id, evidence from public.policy_runs where run_id = any($1::text[])";
-    let rows: Vec<Evidence> = db.all("policy_runs.evidence", SQL, vec![ids.to_vec().into()]).await?;
+    const SQL: &str = "select run_id, evidence from public.policy_runs where ";
+    let sql = format!("{SQL}{}", page::is_wanted("run_id"));
+    let rows: Vec<Evidence> = db.all("policy_runs.evidence", &sql, vec![ids.to_vec().into()]).await?;
     rows.into_iter().map(|row| Ok((row.run_id, Document::new(&row.evidence)?))).collect()
 }
 
@@ -64,23 +65,15 @@ pub(super) async fn pages(db: &Db, whose: &[RunsOf], request: &Request) -> Resul
     let (columns, names): (Vec<_>, Vec<String>) = whose.iter().map(RunsOf::column).unzip();
     let Some(column) = columns.first() else { return Ok(Vec::new()) };
     let conditions = format!("{column} = scope.name");
-    let source = Source { from: "public.policy_runs", id: "run_id", conditions: &conditions, at: true };
-    let inner = page::select(source, request, 2);
-    let sql = format!(
-        "select scope.position, page.sort, {COLUMNS} \
-         from unnest($1::text[]) with ordinality as scope(name, position) \
-         cross join lateral (select row_number() over () as n, ordered.* from ({inner}) as ordered) as page \
-         join public.policy_runs r on r.ctid = page.at order by scope.position, page.n"
-    );
-    let mut groups: Vec<Vec<_>> = std::iter::repeat_with(Vec::new).take(names.len()).collect();
+    let source = Source { from: "public.policy_runs t", id: "run_id", conditions: &conditions, columns: COLUMNS };
+    let scopes = names.len();
+    let sql = page::select_rows_of_each(scopes, source, request, 2);
     let mut values: Vec<Value> = vec![names.into()];
     values.extend(request.cursor.iter().flat_map(|c| [c.sort.clone().into(), c.id.clone().into()]));
     let rows: Vec<PageRow> = db.all("policy_runs.pages", &sql, values).await?;
-    for PageRow { position, sort, run } in rows {
+    let row = |PageRow { position, sort, run }| {
         let run = Run::try_from(run)?;
-        // Ordinality counts from one.
-        let group = usize::try_from(position - 1).ok().and_then(|p| groups.get_mut(p));
-        group.ok_or_else(|| Error::internal("a row of nobody's"))?.push((Row { id: run.run_id.clone(), sort }, run));
-    }
-    Ok(groups)
+        Ok((position, (Row { id: run.run_id.clone(), sort }, run)))
+    };
+    page::by_scope(scopes, rows.into_iter().map(row))
 }
