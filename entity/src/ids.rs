@@ -22,6 +22,9 @@ pub enum VersionIdError {
     Digit(usize),
 }
 
+/// Longest prefix of [`VersionId::prefixed`], bytes.
+const MAX_PREFIX: usize = 32;
+
 impl VersionId {
     /// The id of a manifest whose hash is known.
     pub const fn from_bytes(hash: [u8; 32]) -> Self {
@@ -33,10 +36,17 @@ impl VersionId {
         &self.0
     }
 
-    /// The text form behind a prefix. Keys and tags are made by the ten thousand, and formatting takes several times as long.
-    pub fn after(&self, prefix: &str) -> String {
-        let hex = self.to_hex();
-        [prefix, str::from_utf8(&hex).expect("hex digits are ASCII")].concat()
+    /// The text form behind a prefix of at most [`MAX_PREFIX`] bytes. Keys and tags are made by the ten thousand, and formatting
+    /// them takes several times as long.
+    ///
+    /// # Panics
+    /// With a longer prefix.
+    pub fn prefixed<T: for<'text> From<&'text str>>(&self, prefix: &str) -> T {
+        let mut text = [0; MAX_PREFIX + 64];
+        let (start, end) = (prefix.len(), prefix.len() + 64);
+        text[..start].copy_from_slice(prefix.as_bytes());
+        text[start..end].copy_from_slice(&self.to_hex());
+        str::from_utf8(&text[..end]).expect("a text, and hex digits").into()
     }
 
     /// The text form, as bytes.

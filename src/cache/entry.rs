@@ -90,7 +90,7 @@ pub(super) fn data<V: Cached>(value: Option<&V>) -> Result<Vec<u8>> {
 /// The bytes of an entry for Redis.
 pub(super) fn encode(key: &str, entry: &Entry, data: &[u8]) -> Vec<u8> {
     let times = Times { stored_ms: entry.stored_ms, soft_ms: entry.soft_ms };
-    envelope::seal(key, entry.moment, &entry.tags, times, Consistency::Bounded, data)
+    envelope::seal(key, entry.moment, entry.tags.slots(), entry.tags.names(), times, Consistency::Bounded, data)
 }
 
 /// Reads an entry back. `None` for anything that is not exactly what [`encode`] writes for this key and a `V`.

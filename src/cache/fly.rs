@@ -1,6 +1,7 @@
 //! A load's flight: Redis, a replica, the primary; and what becomes of what it brings.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -14,7 +15,19 @@ use super::read::{Inner, Load, Why};
 use super::replica;
 use super::store::redis::{Redis, Write};
 use crate::coherence::{Moment, Tags};
-use crate::error::Error;
+use crate::error::{Error, Kind as Fault, Result};
+
+/// A load that takes longer than this may have been spared by Redis, had it been asked.
+const LONG: Duration = Duration::from_millis(50);
+
+fn is_away(error: &Error) -> bool {
+    matches!(error.kind(), Fault::Unavailable | Fault::Timeout)
+}
+
+/// The landing of what Redis had.
+fn hit(entry: Option<Arc<Entry>>) -> Option<Landing> {
+    entry.map(|entry| Ok((entry, Outcome::Hit)))
+}
 
 impl Inner {
     pub(super) async fn fly<I, V>(
@@ -23,18 +36,23 @@ impl Inner {
         I: Clone + Send + Sync + 'static,
         V: Cached,
     {
-        let mut landings: Vec<Option<Landing>> = match why {
-            Why::Miss => {
-                // What costs much to build is always worth it.
-                let found = self.shared::<V>(&flight, lock.is_some()).await;
-                found.into_iter().map(|entry| entry.map(|entry| Ok((entry, Outcome::Hit)))).collect()
+        // What costs much to build is worth it in any case.
+        let (worth, is_composite) = (&self.worth[V::KIND as usize], lock.is_some());
+        let asks = why == Why::Miss && (is_composite || worth.is_worth_asking());
+        let mut landings: Vec<Option<Landing>> = vec![None; ids.len()];
+        if asks {
+            landings = self.shared::<V>(&flight).await.into_iter().map(hit).collect();
+            let has_some = landings.iter().any(Option::is_some);
+            if has_some || !is_composite {
+                worth.learn(has_some);
             }
-            Why::Refresh => vec![None; ids.len()],
-        };
+        } else if why == Why::Miss {
+            ids.iter().for_each(|_| count(V::KIND, Look::RedisUnasked));
+        }
         // Let go however the flight ends; what `keep` has put is queued before that.
         let mut _held = None;
         if let (Some(lock), [None]) = (&lock, &landings[..]) {
-            match lock::turn(self.redis.as_ref(), lock, || self.shared::<V>(&flight, true)).await {
+            match lock::turn(self.redis.as_ref(), lock, || self.shared::<V>(&flight)).await {
                 Turn::Found(entry) => landings[0] = Some(Ok((entry, Outcome::Hit))),
                 Turn::Build(held) => _held = held,
             }
@@ -44,7 +62,8 @@ impl Inner {
             let wanted = missing.iter().map(|i| ids[*i].clone()).collect();
             if let Some((moment, loaded)) = replica::load(&self.replicas, wanted, &load).await {
                 for (index, loaded) in missing.iter().zip(loaded) {
-                    landings[*index] = loaded.map(|loaded| self.keep(&flight.legs()[*index].key, moment, loaded));
+                    let key = &flight.legs()[*index].key;
+                    landings[*index] = loaded.map(|loaded| self.keep(key, moment, loaded, is_composite));
                 }
                 missing.retain(|i| landings[*i].is_none());
             }
@@ -52,17 +71,26 @@ impl Inner {
         if !missing.is_empty() {
             // The moment before the first query: whatever commits from here on may or may not be in the answer.
             let moment = self.clock.moment();
-            let wanted: Vec<I> = missing.iter().map(|i| ids[*i].clone()).collect();
-            let loaded = load(wanted).await.and_then(|loaded| {
-                if loaded.len() == missing.len() { Ok(loaded) } else { Err(Error::internal("a loader lost count")) }
-            });
-            match loaded {
-                Ok(loaded) => {
-                    for (index, loaded) in missing.iter().zip(loaded) {
-                        landings[*index] = Some(self.keep(&flight.legs()[*index].key, moment, loaded));
-                    }
+            let mut loading = load(missing.iter().map(|i| ids[*i].clone()).collect());
+            let mut loaded = None;
+            if why == Why::Miss && !asks {
+                loaded = tokio::time::timeout(LONG, &mut loading).await.ok();
+                // Redis may have what PostgreSQL takes long for, or cannot be asked for just now.
+                if loaded.as_ref().is_none_or(|loaded| loaded.as_ref().is_err_and(is_away)) {
+                    let found = self.shared::<V>(&flight).await;
+                    worth.learn(found.iter().any(Option::is_some));
+                    landings
+                        .iter_mut()
+                        .zip(found)
+                        .for_each(|(landing, found)| *landing = landing.take().or(hit(found)));
                 }
-                Err(error) => missing.iter().for_each(|i| landings[*i] = Some(Err(error.clone()))),
+            }
+            if landings.iter().any(Option::is_none) {
+                let loaded = match loaded {
+                    Some(loaded) => loaded,
+                    None => loading.await,
+                };
+                self.fill(&flight, &mut landings, &missing, moment, loaded, is_composite);
             }
         }
         flight.land(
@@ -70,22 +98,37 @@ impl Inner {
         );
     }
 
+    /// What has landed of `missing` when it was `loaded`; what was found meanwhile stands beside an error.
+    fn fill<V: Cached>(
+        &self, flight: &Flight, landings: &mut [Option<Landing>], missing: &[usize], moment: Moment,
+        loaded: Result<Vec<Loaded<V>>>, in_any_case: bool,
+    ) {
+        let is_whole = |loaded: Vec<Loaded<V>>| match loaded.len() == missing.len() {
+            true => Ok(loaded),
+            false => Err(Error::internal("a loader lost count")),
+        };
+        match loaded.and_then(is_whole) {
+            Ok(loaded) => {
+                for (index, loaded) in missing.iter().zip(loaded) {
+                    landings[*index] = Some(self.keep(&flight.legs()[*index].key, moment, loaded, in_any_case));
+                }
+            }
+            Err(error) => {
+                for index in missing {
+                    landings[*index].get_or_insert_with(|| Err(error.clone()));
+                }
+            }
+        }
+    }
+
     /// What Redis has of the flight's keys, as far as it is valid.
-    async fn shared<V: Cached>(&self, flight: &Flight, in_any_case: bool) -> Vec<Option<Arc<Entry>>> {
+    async fn shared<V: Cached>(&self, flight: &Flight) -> Vec<Option<Arc<Entry>>> {
         let Some(redis) = Redis::connected(self.redis.as_ref()) else {
             return vec![None; flight.legs().len()];
         };
-        let worth = &self.worth[V::KIND as usize];
-        if !(in_any_case || worth.is_worth_asking()) {
-            flight.legs().iter().for_each(|_| count(V::KIND, Look::RedisUnasked));
-            return vec![None; flight.legs().len()];
-        }
         let keys: Vec<&str> = flight.legs().iter().map(|leg| &*leg.key).collect();
         let found = redis.get_many(&keys).await;
-        let found: Vec<_> =
-            found.into_iter().zip(flight.legs()).map(|(bytes, leg)| self.believe::<V>(&leg.key, bytes)).collect();
-        worth.learn(found.iter().any(Option::is_some));
-        found
+        found.into_iter().zip(flight.legs()).map(|(bytes, leg)| self.believe::<V>(&leg.key, bytes)).collect()
     }
 
     /// Takes an entry from Redis if it can be read, is valid, and is not too old.
@@ -131,9 +174,13 @@ impl Inner {
         self.ttls.soft_ms(V::KIND, is_negative, xxh3_64_with_seed(key.as_bytes(), entry::now_ms()))
     }
 
-    /// Makes an entry of what was loaded and keeps it, if it can still be vouched for.
-    pub(super) fn keep<V: Cached>(&self, key: &Arc<str>, moment: Moment, loaded: Loaded<V>) -> Landing {
-        let redis = Redis::connected(self.redis.as_ref()).filter(|_| self.worth[V::KIND as usize].is_worth_telling());
+    /// Makes an entry of what was loaded and keeps it, if it can still be vouched for. `in_any_case` it is written to Redis, else
+    /// as long as that is worth it.
+    pub(super) fn keep<V: Cached>(
+        &self, key: &Arc<str>, moment: Moment, loaded: Loaded<V>, in_any_case: bool,
+    ) -> Landing {
+        let redis = Redis::connected(self.redis.as_ref())
+            .filter(|_| in_any_case || self.worth[V::KIND as usize].is_worth_telling());
         let data = redis.map(|_| entry::data(loaded.value.as_ref())).transpose()?;
         let size = data.as_ref().map_or_else(|| loaded.value.as_ref().map_or(4, V::size), Vec::len);
         let soft_ms = self.soft_ms::<V>(key, loaded.value.is_none());

@@ -18,7 +18,7 @@ use super::outage::Outage;
 use super::store::memory::Memory;
 use super::store::redis::Redis;
 use super::ttl::{Kind, Ttls};
-use super::worth::{Quota, Worth};
+use super::worth::{Quota, UNWANTED, Worth};
 use crate::coherence::{Clock, Moment, Replicas, Slots, Tag};
 use crate::db::{Db, tally};
 use crate::error::{Error, Result};
@@ -241,11 +241,12 @@ impl Cache {
         if !self.inner.clock.is_trustworthy() {
             return;
         }
-        let shared = self.inner.memory.is_off() || self.inner.brought.admits(values.len());
+        let most = if self.inner.worth[V::KIND as usize].is_wanted() { BROUGHT } else { UNWANTED };
+        let shared = self.inner.memory.is_off() || self.inner.brought.admits(values.len(), most);
         for (key, loaded) in values {
             if !shared {
                 self.inner.remember(key.text(), moment, loaded);
-            } else if let Err(error) = self.inner.keep(key.text(), moment, loaded) {
+            } else if let Err(error) = self.inner.keep(key.text(), moment, loaded, true) {
                 tracing::warn!(?key, ?error, "a value could not be kept");
             }
         }
@@ -270,6 +271,9 @@ impl Cache {
         Ok(found.into_iter().next().flatten())
     }
 }
+
+/// Most values a second that are written to Redis without having been asked for.
+const BROUGHT: u64 = 1_000;
 
 /// Why a flight is flown.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -256,7 +256,7 @@ impl<A: Answer> Responses<A> {
             .filter(|_| basis.is_shared && self.inner.worth.is_worth_telling())
         {
             let key = key(digest);
-            let bytes = encode(&key, &kept, basis);
+            let bytes = encode(&key, &kept);
             redis.put(Write { key: key.into(), bytes, ttl_ms: soft_ms });
         }
         self.inner.memory.insert(*digest, kept);
@@ -303,11 +303,13 @@ fn key(digest: &Digest) -> String {
 
 const PREFIX: &str = "ol:cache:response:";
 
-fn encode<A: Answer>(key: &str, kept: &Kept<A>, basis: &Basis) -> Vec<u8> {
+/// Without the names of its tags, which nobody reads: of many values an answer has many, and its own lines name them where they
+/// are few.
+fn encode<A: Answer>(key: &str, kept: &Kept<A>) -> Vec<u8> {
     let mut body = Vec::with_capacity(kept.answer.weight() + 256);
     kept.answer.write(&mut body);
     let times = Times { stored_ms: kept.stored_ms, soft_ms: kept.soft_ms };
-    envelope::seal(key, kept.moment, &basis.tags, times, kept.demand, &body)
+    envelope::seal(key, kept.moment, &kept.slots, &[], times, kept.demand, &body)
 }
 
 fn decode<A: Answer>(key: &str, bytes: &Bytes) -> Option<Kept<A>> {

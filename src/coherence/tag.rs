@@ -13,13 +13,13 @@ pub(super) const SLOTS: usize = 1 << 20;
 /// The tag that stands for everything.
 pub(super) const EVERYTHING: &str = "*";
 
-/// The name of one thing that can change.
+/// The name of one thing that can change. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Tag(Box<str>);
+pub struct Tag(Arc<str>);
 
 impl Tag {
     /// A tag as the triggers spell it.
-    pub fn new(name: impl Into<Box<str>>) -> Self {
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self(name.into())
     }
 
@@ -71,7 +71,9 @@ pub struct Slots(Box<[u32]>);
 impl Slots {
     /// The slots of tags by name.
     pub fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
-        let (mut slots, mut last) = (Vec::new(), None);
+        let names = names.into_iter();
+        // As a rule they are of one kind.
+        let (mut slots, mut last) = (Vec::with_capacity(names.size_hint().0 + 1), None);
         for name in names {
             slots.push(slot(name));
             // Tags are sorted, so that those of a kind follow each other.
@@ -80,6 +82,10 @@ impl Slots {
                 slots.push(wildcard_slot(name));
             }
         }
+        Self::sorted(slots)
+    }
+
+    fn sorted(mut slots: Vec<u32>) -> Self {
         slots.sort_unstable();
         slots.dedup();
         Self(slots.into())
@@ -142,7 +148,9 @@ impl Tags {
                 let mut names: Vec<&Tag> = sets.iter().flat_map(|set| set.names()).collect();
                 names.sort_unstable();
                 names.dedup();
-                Self::new(names.into_iter().cloned())
+                let names = names.into_iter().cloned().collect();
+                let slots = Slots::sorted(sets.iter().flat_map(|set| set.slots().iter()).collect());
+                Self(Arc::new(TagSet { names, slots }))
             }
         }
     }

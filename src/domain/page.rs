@@ -285,12 +285,6 @@ pub fn by_scope<T>(scopes: usize, found: impl Iterator<Item = Result<(i64, T)>>)
     Ok(groups)
 }
 
-/// A condition on `column`, that it is one of the texts of the array `$1`. How many there are is kept from the planner: it
-/// would make a plan for each execution of a statement whose array is short, which takes longer than the execution.
-pub fn is_wanted(column: &str) -> String {
-    format!("{column} = any((select $1::text[])::text[])")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,12 +6,13 @@ use std::process::{Child, Command, Output, Stdio};
 use reqwest::StatusCode;
 use serde_json::json;
 
+use crate::harness::process::binary;
 use crate::harness::{private_redis, with_database};
 
 /// The binary with a clean environment, in a folder of its own, so that no `.env` of a checkout is read.
 pub(crate) fn overlay(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
     let folder = crate::harness::folder();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_overlay"));
+    let mut command = Command::new(binary());
     command.args(arguments).current_dir(folder).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
     // Nothing listens there: a server that was given a Redis starts none.
     command.env("REDIS_URL", "redis://127.0.0.1:1").envs(settings.iter().copied());

@@ -13,6 +13,7 @@ use overlay::flows::import::legacy::{self, Progress, Report, Row, Source, Sqlite
 use serde_json::{Value, json};
 
 use crate::harness::chain::Chain;
+use crate::harness::process::binary;
 use crate::harness::{Setup, TestApp, folder, patient, with};
 
 struct Silent;
@@ -274,7 +275,7 @@ async fn an_import_that_is_killed_and_started_again_ends_as_a_clean_one() {
     let old = Old::make(&folder(), size());
     let mut clean = Vec::new();
     let begin = |app: &TestApp| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_overlay"));
+        let mut command = Command::new(binary());
         command.args(["import", "sqlite"]).arg(&old.file).current_dir(old.file.parent().expect("a folder")).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("PG_URL", &app.database_url);
         command

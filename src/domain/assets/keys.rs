@@ -1,5 +1,7 @@
 //! What is cached about assets, under which keys and tags.
 
+use std::sync::Arc;
+
 use overlay_entity::ids::VersionId;
 
 use super::model::{Asset, Filter, Parents, Scope};
@@ -54,7 +56,7 @@ impl Cached for i64 {
 }
 
 pub(super) fn asset(id: &VersionId) -> Key<Asset> {
-    Key::new(id.after("cache:asset:"))
+    Key::new(id.prefixed::<Arc<str>>("cache:asset:"))
 }
 
 pub(super) fn parents(id: &VersionId) -> Key<Parents> {
@@ -97,7 +99,7 @@ fn filter_params(scope: &Scope, filter: &Filter) -> Params {
 }
 
 pub(super) fn asset_tags(id: &VersionId) -> Vec<Tag> {
-    vec![Tag::new(id.after("asset:"))]
+    vec![Tag::new(id.prefixed::<Arc<str>>("asset:"))]
 }
 
 /// The narrowest collections that every row of a page belongs to: a row that enters or leaves the page raises one.

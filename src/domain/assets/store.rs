@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use overlay_entity::ids::VersionId;
 use sea_orm::{DbErr, FromQueryResult, QueryResult, Value};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::model::{Asset, Filter, Parents, Scope};
 use crate::db::{Columns, Db};
@@ -15,8 +16,23 @@ use crate::error::{Error, Result};
 const COLUMNS: &str = "t.policy_meta, t.version_id, t.dataset_id, t.producer_id, t.name, t.description, t.content_hash, \
     t.mime_type, t.size_bytes, t.manifest_hash, t.created_at, t.updated_at";
 
-/// Where pages of the catalogue are taken from.
-const CATALOGUE: &str = "public.assets t";
+/// Where scopes of one shape are taken from.
+struct Taken {
+    /// Their rows alone.
+    rows: &'static str,
+    /// Their rows with the assets, which are called `t`.
+    assets: &'static str,
+    /// The identifier's column.
+    id: &'static str,
+}
+
+const CATALOGUE: Taken = Taken { rows: "public.assets t", assets: "public.assets t", id: "version_id" };
+
+const CHILDREN: Taken = Taken {
+    rows: "public.asset_parents",
+    assets: "public.asset_parents join public.assets t on t.version_id = child_version_id",
+    id: "child_version_id",
+};
 
 /// A row of a page, and the asset that the same statement brought along.
 pub(super) type Found = (Row<VersionId>, Asset);
@@ -35,30 +51,29 @@ const FEW: u32 = 2;
 
 /// What of a policy's facts about an asset is shown; whatever is of another form than expected is not.
 #[derive(Deserialize)]
-struct Facts {
-    license: Option<serde_json::Value>,
-    classification: Option<serde_json::Value>,
-    pii_flags: Option<serde_json::Value>,
-    tags: Option<serde_json::Value>,
+struct Facts<'r> {
+    #[serde(borrow)]
+    license: Option<&'r RawValue>,
+    #[serde(borrow)]
+    classification: Option<&'r RawValue>,
+    #[serde(borrow)]
+    pii_flags: Option<&'r RawValue>,
+    #[serde(borrow)]
+    tags: Option<&'r RawValue>,
 }
 
-fn text(value: Option<serde_json::Value>) -> Option<String> {
-    match value {
-        Some(serde_json::Value::String(text)) => Some(text),
-        _ => None,
-    }
+fn text(value: Option<&RawValue>) -> Option<String> {
+    value.and_then(|value| serde_json::from_str(value.get()).ok())
 }
 
-fn list(value: Option<serde_json::Value>) -> Vec<String> {
-    match value {
-        Some(serde_json::Value::Array(items)) => items.into_iter().filter_map(|item| text(Some(item))).collect(),
-        _ => Vec::new(),
-    }
+fn list(value: Option<&RawValue>) -> Vec<String> {
+    let items: Option<Vec<&RawValue>> = value.and_then(|value| serde_json::from_str(value.get()).ok());
+    items.unwrap_or_default().into_iter().filter_map(|item| text(Some(item))).collect()
 }
 
 /// An asset from [`COLUMNS`].
 fn asset(mut row: Columns<'_>) -> Result<Asset, DbErr> {
-    let facts: Facts = row.json()?;
+    let facts: Facts<'_> = row.json()?;
     Ok(Asset {
         version_id: row.parsed()?,
         dataset_id: row.read()?,
@@ -96,7 +111,7 @@ fn texts(ids: &[VersionId]) -> Value {
 }
 
 pub(super) async fn by_ids(db: &Db, ids: &[VersionId]) -> Result<HashMap<VersionId, Asset>> {
-    let sql = format!("select {COLUMNS} from public.assets t where {}", page::is_wanted("version_id"));
+    let sql = format!("select {COLUMNS} from public.assets t where version_id = any($1::text[])");
     let rows: Vec<AssetRow> = db.all("assets.by_ids", &sql, vec![texts(ids)]).await?;
     Ok(rows.into_iter().map(|AssetRow(asset)| (asset.version_id, asset)).collect())
 }
@@ -108,12 +123,9 @@ pub(super) async fn parents(db: &Db, ids: &[VersionId]) -> Result<HashMap<Versio
         child: String,
         parents: Vec<String>,
     }
-    let sql = format!(
-        "select child_version_id as child, array_agg(parent_version_id order by parent_version_id) as parents \
-         from public.asset_parents where {} group by child_version_id",
-        page::is_wanted("child_version_id")
-    );
-    let rows: Vec<ParentsRow> = db.all("assets.parents", &sql, vec![texts(ids)]).await?;
+    const SQL: &str = "select child_version_id as child, array_agg(parent_version_id order by parent_version_id) as parents \
+        from public.asset_parents where child_version_id = any($1::text[]) group by child_version_id";
+    let rows: Vec<ParentsRow> = db.all("assets.parents", SQL, vec![texts(ids)]).await?;
     let parents = |row: &ParentsRow| row.parents.iter().map(|p| id(p)).collect::<Result<_>>();
     rows.iter().map(|row| Ok((id(&row.child)?, Parents(parents(row)?)))).collect()
 }
@@ -124,8 +136,8 @@ pub(super) async fn manifests(db: &Db, ids: &[VersionId]) -> Result<HashMap<Vers
         version_id: String,
         manifest: serde_json::Value,
     }
-    let sql = format!("select version_id, manifest from public.assets where {}", page::is_wanted("version_id"));
-    let rows: Vec<ManifestRow> = db.all("assets.manifests", &sql, vec![texts(ids)]).await?;
+    const SQL: &str = "select version_id, manifest from public.assets where version_id = any($1::text[])";
+    let rows: Vec<ManifestRow> = db.all("assets.manifests", SQL, vec![texts(ids)]).await?;
     rows.into_iter().map(|row| Ok((id(&row.version_id)?, Document::new(&row.manifest)?))).collect()
 }
 
@@ -183,28 +195,27 @@ fn has_trigrams(text: &Option<String>) -> bool {
     text.as_ref().is_some_and(|t| t.chars().filter(|c| c.is_alphanumeric()).count() >= 3)
 }
 
-/// Where scopes of one shape are taken from, its identifier's column, and the conditions on its rows, in which `scope.name` is
-/// the scope. The assets are called `t`.
-fn scoped(scopes: &[Scope], filter: &Filter) -> (&'static str, &'static str, Conditions) {
+/// Where scopes of one shape are taken from, and the conditions on its rows, in which `scope.name` is the scope.
+fn scoped(scopes: &[Scope], filter: &Filter) -> (Taken, Conditions) {
     let names = scopes.iter().map(|s| match s {
         Scope::Catalogue => String::new(),
         Scope::Producer(id) => id.clone(),
         Scope::Parent(id) => id.to_string(),
     });
     let mut conditions = Conditions::new(names.collect());
-    let (table, id) = match scopes.first() {
+    let taken = match scopes.first() {
         Some(Scope::Parent(_)) => {
             conditions.sql.push("parent_version_id = scope.name".into());
-            ("public.asset_parents join public.assets t on t.version_id = child_version_id", "child_version_id")
+            CHILDREN
         }
         Some(Scope::Producer(_)) => {
             conditions.sql.push("producer_id = scope.name".into());
-            (CATALOGUE, "version_id")
+            CATALOGUE
         }
-        _ => (CATALOGUE, "version_id"),
+        _ => CATALOGUE,
     };
     conditions.filter(filter);
-    (table, id, conditions)
+    (taken, conditions)
 }
 
 /// What `page::select` selects, of rows that are at hand and no index orders, called `page`: they have columns `at` (where the
@@ -220,32 +231,50 @@ fn keyset(request: &Request, first_parameter: usize) -> (String, String) {
     (condition, request.order_by("page"))
 }
 
+/// Whether an index has the rows in a page's order, or there are few: with more than one condition, or one that is no equality,
+/// they may have to be sorted.
+fn is_walked(scope: &Scope, filter: &Filter) -> bool {
+    let Filter { text, datasets, producers, classifications, licenses, name_contains, name } = filter;
+    let lists: Vec<_> = [datasets, producers, classifications, licenses].into_iter().flatten().collect();
+    let equalities = lists.len() + usize::from(name.is_some()) + usize::from(matches!(scope, Scope::Producer(_)));
+    text.is_none() && name_contains.is_none() && equalities <= 1 && lists.iter().all(|list| list.len() == 1)
+}
+
+/// The walk of a page of the rows that contain a text. The planner would rather walk the order's index and test each row, which is
+/// right only for common texts. So the matches are taken first, up to a bound; only when there are more than that is the index
+/// walked.
+fn of_text(walk: &str, source: Source<'_>, request: &Request, cursor_at: usize) -> String {
+    let Source { from, id, conditions, .. } = source;
+    let (condition, order) = keyset(request, cursor_at);
+    let (column, limit, offset) = (request.order.column, request.limit + 1, request.offset);
+    format!(
+        "with hit as materialized ( \
+             select t.ctid as at, {id} as id, {column} as key from {from} where {conditions} limit {COMMON} + 1) \
+         (select at, id, key from hit as page where {condition} and not exists (select from hit offset {COMMON}) \
+             order by {order} limit {limit} offset {offset}) \
+         union all \
+         (select many.at, many.id, many.key from ({walk}) as many where exists (select from hit offset {COMMON}))"
+    )
+}
+
 /// Pages of several scopes of one shape, in one statement: for each scope its rows, and the assets themselves.
 pub(super) async fn pages(db: &Db, scopes: &[Scope], filter: &Filter, request: &Request) -> Result<Vec<Vec<Found>>> {
-    let (from, id, mut conditions) = scoped(scopes, filter);
-    let cursor_at = conditions.values.len() + 1;
-    let joined = conditions.joined();
-    let source = Source { from, id, conditions: &joined, columns: COLUMNS };
-    let sql = if from == CATALOGUE && (has_trigrams(&filter.text) || has_trigrams(&filter.name_contains)) {
-        // The planner would rather walk the order's index and test each row, which is right only for common texts. So
-        // the matches are taken first, up to a bound; only when there are more than that is the index walked.
-        // The assets are read where they are stored, which takes less than finding them by their identifiers again.
-        let walk = page::select(Source { columns: "t.ctid as at", ..source }, request, cursor_at);
-        let ((condition, order), scope) = (keyset(request, cursor_at), page::each(scopes.len()));
-        let (column, limit, offset) = (request.order.column, request.limit + 1, request.offset);
-        format!(
-            "select scope.position, page.key::text as sort, {COLUMNS} from {scope} cross join lateral ( \
-                 with hit as materialized ( \
-                     select ctid as at, {id} as id, {column} as key from {from} where {joined} limit {COMMON} + 1) \
-                 (select at, id, key from hit as page where {condition} and not exists (select from hit offset {COMMON}) \
-                     order by {order} limit {limit} offset {offset}) \
-                 union all \
-                 (select many.at, many.id, many.key from ({walk}) as many \
-                     where exists (select from hit offset {COMMON}))) as page \
-             join public.assets t on t.ctid = page.at order by scope.position, {order}"
-        )
-    } else {
-        page::select_rows_of_each(scopes.len(), source, request, cursor_at)
+    let (taken, mut conditions) = scoped(scopes, filter);
+    let (cursor_at, joined) = (conditions.values.len() + 1, conditions.joined());
+    let source = Source { from: taken.assets, id: taken.id, conditions: &joined, columns: COLUMNS };
+    let has_text = has_trigrams(&filter.text) || has_trigrams(&filter.name_contains);
+    let sql = match scopes.first() {
+        Some(scope @ (Scope::Catalogue | Scope::Producer(_))) if !is_walked(scope, filter) || request.offset > 0 => {
+            // What is sorted or passed over is not carried along: the assets are read at the end, where they are stored.
+            let walk = page::select(Source { columns: "t.ctid as at", ..source }, request, cursor_at);
+            let walk = if has_text { of_text(&walk, source, request, cursor_at) } else { walk };
+            let (scope, order) = (page::each(scopes.len()), request.order_by("page"));
+            format!(
+                "select scope.position, page.key::text as sort, {COLUMNS} from {scope} cross join lateral ({walk}) as page \
+                 join public.assets t on t.ctid = page.at order by scope.position, {order}"
+            )
+        }
+        _ => page::select_rows_of_each(scopes.len(), source, request, cursor_at),
     };
     if let Some(cursor) = &request.cursor {
         conditions.values.push(cursor.sort.clone().into());
@@ -294,7 +323,9 @@ pub(super) async fn counts(db: &Db, scopes: &[Scope], filter: &Filter) -> Result
     struct Count {
         count: i64,
     }
-    let (from, _, conditions) = scoped(scopes, filter);
+    let (taken, conditions) = scoped(scopes, filter);
+    // What is not asked about the assets themselves is counted without looking at them.
+    let from = if *filter == Filter::default() { taken.rows } else { taken.assets };
     let joined = conditions.joined();
     let condition = if joined.is_empty() { "true" } else { &joined };
     let sql = format!(

@@ -44,7 +44,7 @@ impl FromQueryResult for PageRow {
 }
 
 pub(super) async fn by_ids(db: &Db, ids: &[String]) -> Result<HashMap<String, Policy>> {
-    let sql = format!("select {COLUMNS} from public.policies t where {}", page::is_wanted("policy_id"));
+    let sql = format!("select {COLUMNS} from public.policies t where policy_id = any($1::text[])");
     let rows: Vec<PolicyRow> = db.all("policies.by_ids", &sql, vec![ids.to_vec().into()]).await?;
     rows.into_iter().map(|row| Ok((row.policy_id.clone(), row.try_into()?))).collect()
 }

@@ -45,7 +45,7 @@ impl FromQueryResult for PageRow {
 }
 
 pub(super) async fn by_ids(db: &Db, ids: &[String]) -> Result<HashMap<String, Producer>> {
-    let sql = format!("select {COLUMNS} from public.producers t where {}", page::is_wanted("producer_id"));
+    let sql = format!("select {COLUMNS} from public.producers t where producer_id = any($1::text[])");
     let rows: Vec<ProducerRow> = db.all("producers.by_ids", &sql, vec![ids.to_vec().into()]).await?;
     Ok(rows.into_iter().map(|ProducerRow(producer)| (producer.producer_id.clone(), producer)).collect())
 }

@@ -38,7 +38,7 @@ impl FromQueryResult for ReceiptRow {
 }
 
 pub(super) async fn by_ids(db: &Db, ids: &[String]) -> Result<HashMap<String, Receipt>> {
-    let sql = format!("select {COLUMNS} from public.receipts t where {}", page::is_wanted("receipt_id"));
+    let sql = format!("select {COLUMNS} from public.receipts t where receipt_id = any($1::text[])");
     let rows: Vec<ReceiptRow> = db.all("receipts.by_ids", &sql, vec![ids.to_vec().into()]).await?;
     Ok(rows.into_iter().map(|ReceiptRow(receipt)| (receipt.receipt_id.clone(), receipt)).collect())
 }

@@ -193,7 +193,7 @@ impl Media {
     }
 
     /// What is nobody else's answer, and nobody's twice: `bytes` of `answer`. With plain JSON every well-formed answer is a 200,
-    /// which tells all the same when it is worth asking again.
+    /// which says all the same when it is worth asking again.
     fn told(self, answer: &Answer, is_refusal: bool, bytes: Vec<u8>) -> Response {
         let status = if self == Self::Graphql && is_refusal { StatusCode::BAD_REQUEST } else { StatusCode::OK };
         let headers = [(header::CONTENT_TYPE, self.name()), (header::CACHE_CONTROL, "no-store")];

@@ -2,9 +2,10 @@
 
 use futures_util::future::join_all;
 use overlay::devstack::RedisServer;
+use sea_orm::{ConnectionTrait, TransactionTrait};
 use serde_json::Value;
 
-use crate::harness::{Setup, TestApp, connected, private_redis, with_database};
+use crate::harness::{Setup, TestApp, connected, private_redis, until_held, with_database};
 
 /// A session with the Redis under test.
 pub(super) async fn session(url: &str) -> redis::aio::MultiplexedConnection {
@@ -192,6 +193,41 @@ async fn redis_is_asked_as_long_as_that_is_worth_it() {
         let ((), statements) = first.statements(search(&first, "shared", 100)).await;
         // Ten are under way at a time.
         assert!(statements <= 26, "{statements} statements for 100 answers that Redis has");
+        first.stop().await;
+        second.stop().await;
+    })
+    .await;
+    server.stop().await.expect("stops");
+}
+
+/// What it is rarely asked for is served from it all the same when PostgreSQL cannot be asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_redis_alone_has_is_served_while_every_connection_is_held() {
+    let Some((server, _folder)) = private_redis().await else { return };
+    with_database(async |database| {
+        let setup = Setup::seeded().redis(server.url()).with("PG_POOL_MAX", "2").with("PG_POOL_WAIT_MS", "300");
+        let (first, second) = (TestApp::start(&setup, database).await, TestApp::start(&setup, database).await);
+        first.settled().await;
+        second.settled().await;
+        for hundred in 0..11 {
+            search(&first, &format!("crawled{hundred}x"), 100).await;
+        }
+        search(&second, "shared", 40).await;
+        search(&second, "last", 1).await;
+        appearing(&mut session(server.url()).await, "cache:listings:*last0*").await;
+        let outsider = crate::harness::session(&first.database_url).await;
+        let lock = outsider.begin().await.expect("begins");
+        lock.execute_unprepared("lock table assets").await.expect("locked");
+        let held: Vec<_> = [7, 8].map(|n| tokio::spawn(first.get(&format!("/listings?limit={n}")).send())).into();
+        until_held(&first.database_url, 2).await;
+        // Each is answered, with 200.
+        search(&first, "shared", 40).await;
+        assert_eq!(first.get("/listings?limit=9").send().await.expect("answer").status(), 503);
+        lock.rollback().await.expect("ends");
+        for held in held {
+            assert_eq!(held.await.expect("ends").expect("answer").status(), 200);
+        }
+        overlay::db::close(&outsider).await;
         first.stop().await;
         second.stop().await;
     })

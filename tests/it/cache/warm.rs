@@ -6,6 +6,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use super::redis::{appearing, keys, session};
+use crate::harness::process::binary;
 use crate::harness::{Setup, TestApp, private_redis, with_database};
 
 const HOT: &str = "/listings?limit=3";
@@ -102,7 +103,7 @@ async fn the_command_fills_redis() {
         let mut redis = session(server.url()).await;
         let request = json!({"method": "GET", "target": HOT, "headers": [], "body": ""});
         count(&mut redis, &request.to_string(), 1).await;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_overlay"));
+        let mut command = Command::new(binary());
         command
             .arg("warm")
             .current_dir(std::env::temp_dir())

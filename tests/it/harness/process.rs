@@ -1,5 +1,6 @@
 //! A server process of its own.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::thread::JoinHandle;
@@ -7,6 +8,11 @@ use std::thread::JoinHandle;
 use rustix::process::{Pid, Signal};
 
 use super::Wire;
+
+/// The program under test: the one that was built for the tests, or `OVERLAY_BIN`.
+pub(crate) fn binary() -> OsString {
+    std::env::var_os("OVERLAY_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_overlay").into())
+}
 
 /// A running server.
 pub(crate) struct Process {
@@ -20,8 +26,7 @@ impl Process {
     /// Starts a server with these settings and the demo market.
     pub(crate) fn start(settings: &[(&str, &str)]) -> Self {
         let folder = super::folder();
-        let binary = std::env::var("OVERLAY_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_overlay").to_owned());
-        let mut command = Command::new(binary);
+        let mut command = Command::new(binary());
         command.args(["serve", "--seed-if-empty"]).current_dir(folder).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("OVERLAY_PORT", "0");
         command.env("LOG_FILTER", "warn,overlay=info").envs(settings.iter().copied());

@@ -63,6 +63,8 @@ async fn the_nemesis_makes_no_read_stale() {
         ("REDIS_URL", redis_url.as_str()),
         ("AUDIT_EVERY", "100"),
         ("DEV_IDENTITY", "true"),
+        // Full within minutes, so that what grows afterwards is not the caches.
+        ("CACHE_MEMORY_MB", "8"),
     ];
     let processes = [Process::start(&settings), Process::start(&settings)];
     let world = Arc::new(World::open(&pg_url, seed).await);
