@@ -127,9 +127,9 @@ pub fn key_of(id: String) -> Arc<str> {
 }
 
 fn key(id: &String) -> Key<Producer> {
-    Key::new(["cache:producer:", id].concat())
+    Key::new(format!("cache:producer:{id}"))
 }
 
 fn tags(id: &String) -> Vec<Tag> {
-    vec![Tag::new(["producer:", id].concat())]
+    vec![Tag::new(format!("producer:{id}"))]
 }

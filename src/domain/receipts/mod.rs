@@ -155,9 +155,9 @@ pub fn key_of(id: String) -> Arc<str> {
 }
 
 fn key(id: &String) -> Key<Receipt> {
-    Key::new(["cache:receipt:", id].concat())
+    Key::new(format!("cache:receipt:{id}"))
 }
 
 fn tags(id: &String) -> Vec<Tag> {
-    vec![Tag::new(["receipt:", id].concat())]
+    vec![Tag::new(format!("receipt:{id}"))]
 }
