@@ -1,6 +1,7 @@
 //! Tracing, OpenTelemetry export and Prometheus metrics: started first, flushed last.
 
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use axum::http::HeaderMap;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -128,9 +129,25 @@ pub fn metrics() -> Result<PrometheusHandle> {
             .map_err(Error::internal)?;
         let handle = builder.install_recorder().map_err(Error::internal)?;
         describe();
+        let own = handle.clone();
+        // A thread, since it outlives any runtime that asked for it first.
+        let thread = std::thread::Builder::new().name("metrics".into());
+        thread.spawn(move || keep_up(&own)).map_err(Error::internal)?;
         Ok(handle)
     };
     HANDLE.get_or_init(install).clone()
+}
+
+/// Time between two looks at what was measured.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Counts what was measured into the histograms' buckets. The exporter keeps each value until somebody scrapes it: where nobody
+/// does, a process would grow by a hundred bytes for each request.
+fn keep_up(handle: &PrometheusHandle) -> ! {
+    loop {
+        std::thread::sleep(UPKEEP);
+        handle.run_upkeep();
+    }
 }
 
 fn describe() {
