@@ -80,6 +80,11 @@ impl Error {
         Self::new(Kind::Unavailable, "unavailable", message)
     }
 
+    /// Whether the same may succeed later: a dependency is away, or took too long.
+    pub fn is_passing(&self) -> bool {
+        matches!(self.kind, Kind::Unavailable | Kind::Timeout)
+    }
+
     /// A fault of ours; `inside` is logged, never shown.
     pub fn internal(inside: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self {

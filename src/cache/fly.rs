@@ -15,14 +15,10 @@ use super::read::{Inner, Load, Why};
 use super::replica;
 use super::store::redis::{Redis, Write};
 use crate::coherence::{Moment, Tags};
-use crate::error::{Error, Kind as Fault, Result};
+use crate::error::{Error, Result};
 
 /// A load that takes longer than this may have been spared by Redis, had it been asked.
 const LONG: Duration = Duration::from_millis(50);
-
-fn is_away(error: &Error) -> bool {
-    matches!(error.kind(), Fault::Unavailable | Fault::Timeout)
-}
 
 /// The landing of what Redis had.
 fn hit(entry: Option<Arc<Entry>>) -> Option<Landing> {
@@ -76,7 +72,7 @@ impl Inner {
             if why == Why::Miss && !asks {
                 loaded = tokio::time::timeout(LONG, &mut loading).await.ok();
                 // Redis may have what PostgreSQL takes long for, or cannot be asked for just now.
-                if loaded.as_ref().is_none_or(|loaded| loaded.as_ref().is_err_and(is_away)) {
+                if loaded.as_ref().is_none_or(|loaded| loaded.as_ref().is_err_and(Error::is_passing)) {
                     let found = self.shared::<V>(&flight).await;
                     worth.learn(found.iter().any(Option::is_some));
                     landings

@@ -17,7 +17,7 @@ use super::ledger::{Ledger, Outcome};
 use super::read::{Inner, Load, wrong_type};
 use super::store::redis::Redis;
 use crate::db::Db;
-use crate::error::{Error, Kind as Fault, Result};
+use crate::error::{Error, Result};
 
 /// Longest wait for what PostgreSQL is asked, where a cached value could be served instead.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -129,7 +129,7 @@ impl Inner {
             None => self.fresh(ledger, load(wanted).await?),
             Some(known) if !self.outage.answers().await => self.serve(ledger, known, &unique.keys)?,
             Some(known) => match tokio::time::timeout(PATIENCE, load(wanted)).await {
-                Ok(Err(error)) if !matches!(error.kind(), Fault::Unavailable | Fault::Timeout) => return Err(error),
+                Ok(Err(error)) if !error.is_passing() => return Err(error),
                 Ok(Ok(loaded)) => {
                     self.outage.note(true);
                     self.fresh(ledger, loaded)

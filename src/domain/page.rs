@@ -123,6 +123,11 @@ impl Request {
         Ways { beyond, by, after, id_by }
     }
 
+    /// The values of the cursor's two parameters, where there is one.
+    pub fn place(&self) -> impl Iterator<Item = String> {
+        self.cursor.iter().flat_map(|cursor| [cursor.sort.clone(), cursor.id.clone()])
+    }
+
     /// What follows `order by`: the rows that [`select`] found, called `rows`, in its order.
     pub fn order_by(&self, rows: &str) -> String {
         let Ways { by, id_by, .. } = self.ways();

@@ -115,7 +115,7 @@ async fn bury(app: &App, letters: Vec<Letter>) -> Result<Option<Token>> {
 async fn keep(app: App, group: Group) {
     match transact(&app, &group).await {
         Ok(kept) => group.tell(|events| Ok(told(events, &kept))),
-        Err(error) if group.is_shared() && !is_passing(&error) => {
+        Err(error) if group.is_shared() && !error.is_passing() => {
             for alone in group.apart() {
                 let outcome = transact(&app, &alone).await;
                 alone.tell(|events| outcome.as_ref().map(|kept| told(events, kept)).map_err(Error::clone));
@@ -129,10 +129,6 @@ async fn keep(app: App, group: Group) {
 fn told(events: &[Event], (new, token): &(BTreeMap<String, bool>, Token)) -> Taken {
     let new = events.iter().map(|event| new.get(&event.hash).copied().unwrap_or_default()).collect();
     Taken { new, token: *token }
-}
-
-fn is_passing(error: &Error) -> bool {
-    matches!(error.kind(), Kind::Unavailable | Kind::Timeout)
 }
 
 /// Of each event, by its hash, whether it is new.

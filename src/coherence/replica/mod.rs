@@ -16,7 +16,7 @@ use self::trail::Trail;
 use super::clock::{self, Clock, Moment};
 use super::tag::Tags;
 use crate::db::{self, Db, Snapshot};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 
 /// How often each replica is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -236,7 +236,7 @@ impl Replica {
     /// After a load that failed. A statement that was cancelled because replay needed its rows away fails alone.
     fn rest(&self, unfit: &Unfit) {
         match unfit {
-            Unfit::Away(error) if !matches!(error.kind(), Kind::Unavailable | Kind::Timeout) => return,
+            Unfit::Away(error) if !error.is_passing() => return,
             Unfit::Away(_) => *lock(&self.rests_until) = Instant::now() + REST,
             Unfit::Because(_) => {}
         }

@@ -276,10 +276,7 @@ pub(super) async fn pages(db: &Db, scopes: &[Scope], filter: &Filter, request: &
         }
         _ => page::select_rows_of_each(scopes.len(), source, request, cursor_at),
     };
-    if let Some(cursor) = &request.cursor {
-        conditions.values.push(cursor.sort.clone().into());
-        conditions.values.push(cursor.id.clone().into());
-    }
+    conditions.values.extend(request.place().map(Value::from));
     grouped(scopes.len(), db.all("assets.pages", &sql, conditions.values).await?)
 }
 
@@ -290,10 +287,7 @@ pub(super) async fn found(db: &Db, text: &str, request: &Request) -> Result<Vec<
     let mut values: Vec<Value> = vec![text.into(), containing(text).into()];
     let (condition, order) = keyset(request, values.len() + 1);
     let (limit, offset) = (request.limit + 1, request.offset);
-    if let Some(cursor) = &request.cursor {
-        values.push(cursor.sort.clone().into());
-        values.push(cursor.id.clone().into());
-    }
+    values.extend(request.place().map(Value::from));
     // Each asset is in one part only, so that nothing has to be compared for taking duplicates out.
     let sql = format!(
         "with query as materialized (select websearch_to_tsquery('simple', $1) || websearch_to_tsquery('english', $1) as q), \

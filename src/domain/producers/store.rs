@@ -51,7 +51,7 @@ pub(super) async fn by_ids(db: &Db, ids: &[String]) -> Result<HashMap<String, Pr
 }
 
 pub(super) async fn page(db: &Db, request: &Request) -> Result<Vec<(Row<String>, Producer)>> {
-    let values: Vec<Value> = request.cursor.iter().flat_map(|c| [c.sort.clone().into(), c.id.clone().into()]).collect();
+    let values = request.place().map(Value::from).collect();
     let source = Source { from: "public.producers t", id: "producer_id", conditions: "", columns: COLUMNS };
     let sql = page::select_rows(source, request, 1);
     let rows: Vec<PageRow> = db.all("producers.page", &sql, values).await?;

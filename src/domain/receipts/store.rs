@@ -65,7 +65,7 @@ pub(super) async fn pages(
     let source = Source { from, id: "receipt_id", conditions, columns: COLUMNS };
     let sql = page::select_rows_of_each(versions.len(), source, request, 2);
     let mut values: Vec<Value> = vec![versions.iter().map(ToString::to_string).collect::<Vec<_>>().into()];
-    values.extend(request.cursor.iter().flat_map(|c| [c.sort.clone().into(), c.id.clone().into()]));
+    values.extend(request.place().map(Value::from));
     let rows: Vec<PageRow> = db.all("receipts.pages", &sql, values).await?;
     let row =
         |PageRow { position, sort, receipt }| Ok((position, (Row { id: receipt.receipt_id.clone(), sort }, receipt)));

@@ -11,7 +11,6 @@ use super::producers::ProducerNode;
 use super::publish::Committed;
 use crate::domain::caller::Identity;
 use crate::domain::sessions::{Opened, Session};
-use crate::error::Kind;
 use crate::flows::producers::{self, Profile};
 
 /// A session that has not ended.
@@ -82,7 +81,7 @@ impl IdentityQuery {
         match loaders.caller.identity() {
             Ok(identity) => Some(Ok(Viewer(identity.clone()))),
             // Nobody knows whether the session has ended: whoever is told that it has logs its user out.
-            Err(error) if matches!(error.kind(), Kind::Unavailable | Kind::Timeout) => Some(Err(graphql(&error))),
+            Err(error) if error.is_passing() => Some(Err(graphql(&error))),
             Err(_) => None,
         }
     }

@@ -38,10 +38,6 @@ struct PageRow {
     event: EventRow,
 }
 
-fn cursor(request: &Request) -> impl Iterator<Item = Value> {
-    request.cursor.iter().flat_map(|c| [c.sort.clone().into(), c.id.clone().into()])
-}
-
 pub(super) async fn page(db: &Db, filter: &Filter, request: &Request) -> Result<Vec<(Row<String>, Kept)>> {
     let mut values: Vec<Value> = Vec::new();
     let mut conditions: Vec<String> = Vec::new();
@@ -53,7 +49,7 @@ pub(super) async fn page(db: &Db, filter: &Filter, request: &Request) -> Result<
     let from = "public.lineage_event_audit t";
     let source = Source { from, id: "event_hash", conditions: &conditions, columns: COLUMNS };
     let sql = page::select_rows(source, request, values.len() + 1);
-    values.extend(cursor(request));
+    values.extend(request.place().map(Value::from));
     let rows: Vec<PageRow> = db.all("lineage.events_page", &sql, values).await?;
     Ok(rows
         .into_iter()
@@ -111,7 +107,7 @@ pub(super) async fn dead_letters(db: &Db, request: &Request, most: i64) -> Resul
     let source = Source { from: "public.lineage_dead_letters t", id: "payload_hash", conditions, columns };
     let (rows, order) = (page::select(source, request, 2), request.order_by("t"));
     let mut values: Vec<Value> = vec![most.into()];
-    values.extend(cursor(request));
+    values.extend(request.place().map(Value::from));
     let sql = format!(
         "with t as materialized ({rows}) \
          select t.sort, t.payload_hash, case when sum(octet_length(t.payload)) over () <= $1 then t.payload end as payload, \

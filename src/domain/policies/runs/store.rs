@@ -68,7 +68,7 @@ pub(super) async fn pages(db: &Db, whose: &[RunsOf], request: &Request) -> Resul
     let scopes = names.len();
     let sql = page::select_rows_of_each(scopes, source, request, 2);
     let mut values: Vec<Value> = vec![names.into()];
-    values.extend(request.cursor.iter().flat_map(|c| [c.sort.clone().into(), c.id.clone().into()]));
+    values.extend(request.place().map(Value::from));
     let rows: Vec<PageRow> = db.all("policy_runs.pages", &sql, values).await?;
     let row = |PageRow { position, sort, run }| {
         let run = Run::try_from(run)?;
