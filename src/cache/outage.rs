@@ -43,7 +43,7 @@ impl Outage {
 
     /// Readers wait for this when nothing is known, all for the same question. Once PostgreSQL is away, nobody does: it is asked
     /// in the background whether it is back.
-    async fn answers(self: &Arc<Self>) -> bool {
+    pub(super) async fn answers(self: &Arc<Self>) -> bool {
         if let Some(known) = self.known() {
             return known;
         }

@@ -105,6 +105,11 @@ impl Cache {
         }
     }
 
+    /// Whether PostgreSQL answers.
+    pub(super) fn outage(&self) -> &Arc<Outage> {
+        &self.inner.outage
+    }
+
     /// The read replicas.
     pub fn replicas(&self) -> &Replicas {
         &self.inner.replicas

@@ -10,7 +10,8 @@ use std::time::Duration;
 use super::entry::now_ms;
 use super::envelope::{self, Times};
 use super::ledger::Basis;
-use super::read::spare;
+use super::outage::Outage;
+use super::read::{Cache, spare};
 use super::store::redis::{Redis, Write};
 use super::worth::Worth;
 use crate::coherence::{Clock, Consistency, Moment, Slots};
@@ -68,6 +69,11 @@ impl<A> Kept<A> {
         let age = now_ms().saturating_sub(self.stored_ms);
         (Duration::from_millis(age), Duration::from_millis(self.soft_ms.saturating_sub(age)))
     }
+
+    /// Whether it is too old to be served even where there is nothing newer.
+    fn is_over(&self, grace_ms: u64) -> bool {
+        now_ms().saturating_sub(self.stored_ms) >= self.soft_ms.saturating_add(grace_ms)
+    }
 }
 
 #[derive(Clone)]
@@ -107,6 +113,9 @@ struct Inner<A> {
     memory: Store<Digest, Arc<Kept<A>>, Bytewise>,
     redis: Option<Redis>,
     worth: Worth,
+    outage: Arc<Outage>,
+    /// Time past its soft TTL after which an answer is served in no case, ms.
+    grace_ms: u64,
     counts: Counts,
 }
 
@@ -123,6 +132,7 @@ struct Counts {
     shared_garbage: Counter,
     unasked: Counter,
     unkept: Counter,
+    unverified: Counter,
 }
 
 impl Counts {
@@ -140,20 +150,23 @@ impl Counts {
             shared_garbage: counter("redis", "garbage"),
             unasked: counter("redis", "unasked"),
             unkept: counter("load", "unkept"),
+            unverified: counter("load", "unverified"),
         }
     }
 }
 
 impl<A: Answer> Responses<A> {
-    /// A cache of at most `memory_bytes` in this process, and of what Redis holds.
-    pub fn new(clock: Arc<Clock>, redis: Option<Redis>, memory_bytes: u64) -> Self {
+    /// Answers made of `cache`: at most `memory_bytes` in this process, and what its Redis holds.
+    pub fn new(cache: &Cache, memory_bytes: u64) -> Self {
         let memory = Store::with_weighter((memory_bytes / TYPICAL) as usize, memory_bytes, Bytewise);
         Self {
             inner: Arc::new(Inner {
-                clock,
+                clock: cache.clock().clone(),
                 memory,
-                redis,
+                redis: cache.redis().cloned(),
                 worth: Worth::new(memory_bytes == 0),
+                outage: cache.outage().clone(),
+                grace_ms: cache.ttls().grace_ms(),
                 counts: Counts::new(),
             }),
         }
@@ -196,12 +209,12 @@ impl<A: Answer> Responses<A> {
     }
 
     async fn found(&self, redis: &Redis, digest: &Digest) -> Option<Arc<Kept<A>>> {
-        let (key, counts) = (key(digest), &self.inner.counts);
-        let Some(bytes) = redis.get_many(&[&key]).await.into_iter().next().flatten() else {
+        let counts = &self.inner.counts;
+        let Some(kept) = fetch::<A>(redis, digest).await else {
             counts.shared_miss.increment(1);
             return None;
         };
-        let Some(kept) = decode::<A>(&key, &bytes.into()) else {
+        let Some(kept) = kept else {
             counts.shared_garbage.increment(1);
             return None;
         };
@@ -219,16 +232,37 @@ impl<A: Answer> Responses<A> {
         Some(kept)
     }
 
+    /// What was right when the feed was last read, asked for while nothing can be verified: `known`, as [`Self::peek`] found it,
+    /// or what Redis has, as long as that may be served at all. Nothing while PostgreSQL answers, since it knows better.
+    pub async fn last_known(&self, digest: &Digest, known: Option<Arc<Kept<A>>>) -> Option<Arc<Kept<A>>> {
+        if self.inner.outage.answers().await {
+            return None;
+        }
+        let is_servable = |kept: &Kept<A>| {
+            // One that is to be fresher than the feed was never to be served without it.
+            kept.demand == Consistency::Bounded
+                && self.standing(kept) != Standing::Invalid
+                && !kept.is_over(self.inner.grace_ms)
+        };
+        let kept = match known.filter(|kept| is_servable(kept)) {
+            Some(kept) => kept,
+            None => {
+                let redis = Redis::connected(self.inner.redis.as_ref())?;
+                let kept = fetch::<A>(redis, digest).await.flatten().filter(is_servable).map(Arc::new)?;
+                self.inner.memory.insert(*digest, kept.clone());
+                kept
+            }
+        };
+        self.inner.counts.unverified.increment(1);
+        Some(kept)
+    }
+
     /// What memory and Redis have, whether or not it could be served: for people. Nothing is counted, kept or moved by looking.
     pub async fn look(&self, digest: &Digest) -> [Option<Found<A>>; 2] {
         let found = |kept: Arc<Kept<A>>| Found { is_valid: self.standing(&kept) != Standing::Invalid, kept };
         let memory = self.peek(digest);
         let redis = match Redis::connected(self.inner.redis.as_ref()) {
-            Some(redis) => {
-                let key = key(digest);
-                let bytes = redis.get_many(&[&key]).await.into_iter().next().flatten();
-                bytes.and_then(|bytes| decode::<A>(&key, &bytes.into())).map(Arc::new)
-            }
+            Some(redis) => fetch::<A>(redis, digest).await.flatten().map(Arc::new),
             None => None,
         };
         [memory.map(found), redis.map(found)]
@@ -310,6 +344,13 @@ fn encode<A: Answer>(key: &str, kept: &Kept<A>) -> Vec<u8> {
     kept.answer.write(&mut body);
     let times = Times { stored_ms: kept.stored_ms, soft_ms: kept.soft_ms };
     envelope::seal(key, kept.moment, &kept.slots, &[], times, kept.demand, &body)
+}
+
+/// What Redis has under the name, if anything, and what that says, if it can be read.
+async fn fetch<A: Answer>(redis: &Redis, digest: &Digest) -> Option<Option<Kept<A>>> {
+    let key = key(digest);
+    let bytes = redis.get_many(&[&key]).await.into_iter().next().flatten()?;
+    Some(decode(&key, &bytes.into()))
 }
 
 fn decode<A: Answer>(key: &str, bytes: &Bytes) -> Option<Kept<A>> {

@@ -54,8 +54,7 @@ pub(super) fn finish(
     content_type: &'static str, bytes: Vec<u8>, caller: Caller, demand: Consistency, hold: Hold,
     last_modified: Option<DateTime<Utc>>,
 ) -> Response {
-    // Weak: compression may change the bytes, never what they say.
-    let etag = format!("W/\"{:032x}\"", xxh3_128(&bytes));
+    let etag = etag(&bytes);
     let mut response = Response::new(Body::from(bytes));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -66,6 +65,11 @@ pub(super) fn finish(
     }
     response.extensions_mut().insert(Note { caller, demand, hold });
     response
+}
+
+/// The entity tag of a body. Weak: compression may change the bytes, never what they say.
+pub(super) fn etag(body: &[u8]) -> String {
+    format!("W/\"{:032x}\"", xxh3_128(body))
 }
 
 fn put(headers: &mut HeaderMap, name: HeaderName, value: String) {
@@ -85,7 +89,7 @@ pub struct Finished {
     etag: Bytes,
     /// Seconds since 1970.
     last_modified: Option<i64>,
-    body: Bytes,
+    pub(super) body: Bytes,
     /// Length of the body, where it is known: one that HEAD has stripped may not tell.
     length: Option<usize>,
 }
@@ -121,7 +125,7 @@ impl Finished {
         finished
     }
 
-    fn of(headers: &[(&str, &[u8])], body: Bytes) -> Self {
+    pub(super) fn of(headers: &[(&str, &[u8])], body: Bytes) -> Self {
         let describes = |name: &str| [header::CONTENT_TYPE, header::CONTENT_ENCODING].iter().any(|other| name == other);
         let controls = |name: &str| name == header::CACHE_CONTROL;
         let size = headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
@@ -157,11 +161,13 @@ impl Finished {
 
     /// What the answer depends on, where that was told.
     pub(super) fn tags(&self) -> Option<Vec<String>> {
-        let lines = std::str::from_utf8(&self.lines).ok()?.lines();
-        lines
-            .filter_map(|line| line.split_once(": "))
-            .find(|(name, _)| *name == SURROGATE_KEY)
-            .map(|(_, keys)| tags(keys))
+        self.headers().find(|(name, _)| *name == SURROGATE_KEY).map(|(_, keys)| tags(keys))
+    }
+
+    /// Its headers, all of which are ours, and text.
+    pub(super) fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        let lines = std::str::from_utf8(&self.lines).unwrap_or_default().lines();
+        lines.filter_map(|line| line.split_once(": "))
     }
 
     /// Whether the body is this one.

@@ -163,6 +163,11 @@ impl<'a> Asked<'a> {
         &self.method
     }
 
+    /// Whether GraphQL answers it.
+    pub(super) fn is_graphql(&self) -> bool {
+        ROUTES[self.route].0 == "/graphql"
+    }
+
     /// The id that the client gave it.
     pub(super) fn request_id(&self) -> Option<&'a [u8]> {
         self.header(Decides::RequestId)

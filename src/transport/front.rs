@@ -221,7 +221,16 @@ impl Front {
         let known = answers.peek(&digest);
         let reached = self.reach(consistency, known.as_deref()).await;
         if reached.is_err() || !self.inner.served.app.cache.clock().is_trustworthy() {
-            return Err(Some(Missed { digest, consistency, reached, opened: self.opened(asked, begun) }));
+            let (moment, opened) = (self.moment(), self.opened(asked, begun));
+            if reached.is_ok()
+                && consistency == Consistency::Bounded
+                && let Some(dressed) =
+                    Box::pin(opened.within(self.unverified(asked, &digest, known, &opened, head))).await
+            {
+                self.inner.told(asked, Some(&opened), (dressed.status, "stale"), moment, begun.elapsed(), head);
+                return Ok(dressed);
+            }
+            return Err(Some(Missed { digest, consistency, reached, opened }));
         }
         let moment = self.moment();
         let (kept, opened) = match answers.remembered(known) {
@@ -248,12 +257,7 @@ impl Front {
         let is_slow = http.slow.is_some_and(|slow| elapsed >= slow);
         // One that memory answered has no span unless somebody will look at it.
         let opened = opened.or_else(|| (is_slow || asked.is_traced()).then(|| self.opened(asked, begun)));
-        if let Some(opened) = &opened {
-            opened.span.record("http.response.status_code", dressed.status.as_u16());
-            opened.told(dressed.status, elapsed, "hit", http.slow);
-        }
-        let id = opened.as_ref().map_or(asked.request_id(), |opened| Some(opened.id.as_bytes()));
-        self.inner.told(asked, &RequestId::of(id), dressed.status, moment, elapsed, head);
+        self.inner.told(asked, opened.as_deref(), (dressed.status, "hit"), moment, elapsed, head);
         Ok(dressed)
     }
 
@@ -330,11 +334,16 @@ impl Front {
 }
 
 impl Inner {
-    /// Notes that an answer was served from here, and gives it the request's id.
+    /// Notes that an answer was served from here after `elapsed`, and as what, and gives it the request's id.
     fn told(
-        &self, asked: &Asked<'_>, id: &RequestId<'_>, status: StatusCode, moment: Moment, elapsed: Duration,
-        head: &mut Vec<u8>,
+        &self, asked: &Asked<'_>, opened: Option<&Opened>, (status, cache): (StatusCode, &str), moment: Moment,
+        elapsed: Duration, head: &mut Vec<u8>,
     ) {
+        if let Some(opened) = opened {
+            opened.span.record("http.response.status_code", status.as_u16());
+            opened.told(status, elapsed, cache, self.served.http.slow);
+        }
+        let id = RequestId::of(opened.map_or(asked.request_id(), |opened| Some(opened.id.as_bytes())));
         let method = super::http::method_label(asked.method());
         let route = ROUTES[asked.route].0;
         tracing::debug!(status = status.as_u16(), route, method, id = id.as_str(), "request, answered from memory");

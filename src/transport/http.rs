@@ -75,10 +75,9 @@ impl Served {
     pub fn new(config: &Config, app: App) -> Result<Self> {
         // Before anything is counted.
         let metrics = crate::telemetry::metrics()?;
-        let (clock, redis) = (app.cache.clock().clone(), app.cache.redis().cloned());
         Ok(Self(Arc::new(Parts {
-            persisted: graphql::Persisted::new(redis.clone(), config.http.safelist.clone()),
-            answers: Answers::new(clock, redis, config.response_memory_bytes),
+            persisted: graphql::Persisted::new(app.cache.redis().cloned(), config.http.safelist.clone()),
+            answers: Answers::new(&app.cache, config.response_memory_bytes),
             app,
             schema: graphql::schema(config.http.introspection),
             documents: graphql::Documents::default(),

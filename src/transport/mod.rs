@@ -17,4 +17,5 @@ mod origin;
 pub mod pages;
 pub mod popular;
 mod rest;
+mod unverified;
 mod wire;

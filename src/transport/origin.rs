@@ -24,6 +24,13 @@ pub(super) enum Origin<'a> {
         /// Time since the request came.
         elapsed: Duration,
     },
+    /// It was kept, and nobody can say now whether it still holds.
+    Unverified {
+        /// Time since it was built.
+        age: Duration,
+        /// Time since the request came.
+        elapsed: Duration,
+    },
     /// It was made for this request.
     Made(&'a Ledger),
 }
@@ -36,11 +43,12 @@ impl Origin<'_> {
             Self::Kept { age, left, elapsed } => {
                 head.extend_from_slice(b"x-cache: hit\r\ncache-status: overlay; hit; ttl=");
                 number(head, left.as_secs());
-                head.extend_from_slice(b"\r\nage: ");
-                number(head, age.as_secs());
-                head.extend_from_slice(b"\r\nserver-timing: load;dur=0, total;dur=");
-                ms(head, *elapsed);
-                head.extend_from_slice(b"\r\n");
+                aged(head, *age, *elapsed);
+            }
+            Self::Unverified { age, elapsed } => {
+                head.extend_from_slice(b"x-cache: stale\r\ncache-status: overlay; hit");
+                aged(head, *age, *elapsed);
+                line(head, "warning", UNVERIFIED.as_bytes());
             }
             Self::Made(ledger) => {
                 let outcome = ledger.outcome().unwrap_or(Outcome::Miss);
@@ -65,6 +73,15 @@ impl Origin<'_> {
             }
         }
     }
+}
+
+/// Ends a line, and tells how old what was kept is and how long it took to find it.
+fn aged(head: &mut Vec<u8>, age: Duration, elapsed: Duration) {
+    head.extend_from_slice(b"\r\nage: ");
+    number(head, age.as_secs());
+    head.extend_from_slice(b"\r\nserver-timing: load;dur=0, total;dur=");
+    ms(head, elapsed);
+    head.extend_from_slice(b"\r\n");
 }
 
 fn number(head: &mut Vec<u8>, number: u64) {

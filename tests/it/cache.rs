@@ -8,4 +8,5 @@ mod lock;
 mod redis;
 pub(crate) mod secure;
 mod sentinel;
+mod unverified;
 mod warm;
