@@ -1,7 +1,8 @@
 //! The command `import`: files, progress, rejects. What is done with the lines is `flows::import`.
 
+use std::collections::HashSet;
 use std::fs::File;
-use std::io::{BufRead, BufReader, IsTerminal};
+use std::io::{BufRead, BufReader, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -10,6 +11,7 @@ use overlay::db::{self, Db};
 use overlay::error::{Error, Result};
 use overlay::flows::import::digest::{digest, opened};
 use overlay::flows::import::{self, Catalogue};
+use xxhash_rust::xxh3::xxh3_128;
 
 /// A file's name for resuming, which is the hash of its bytes, and their number.
 fn source_of(file: &Path) -> Result<(String, u64)> {
@@ -62,10 +64,15 @@ pub(crate) async fn forget(db: &Db, file: &Path) -> Result<()> {
     import::forget(db, &source_of(file)?.0).await
 }
 
-/// A file that is made when the first byte is written to it.
+/// A file that is made when the first line is written to it. An import that was killed between its rejects and the note of its
+/// batch tells them again when it goes on: a line that is there already is not written once more.
 pub(crate) struct WhenNeeded {
     path: PathBuf,
     file: Option<File>,
+    /// What is there, by the hashes of its lines.
+    told: HashSet<u128>,
+    /// The line that is being written.
+    line: Vec<u8>,
 }
 
 impl WhenNeeded {
@@ -74,21 +81,55 @@ impl WhenNeeded {
         if std::fs::canonicalize(&path).is_ok_and(|at| std::fs::canonicalize(input).is_ok_and(|input| input == at)) {
             return Err(Error::invalid("--rejects names the input itself: choose another file"));
         }
-        Ok(Self { path, file: None })
+        Ok(Self { path, file: None, told: HashSet::new(), line: Vec::new() })
+    }
+
+    /// Writes a whole line, if it is not there.
+    fn tell(&mut self) -> std::io::Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(reopened(&self.path, &mut self.told)?),
+        };
+        if self.told.insert(xxh3_128(&self.line)) {
+            file.write_all(&self.line)?;
+        }
+        self.line.clear();
+        Ok(())
     }
 }
 
-impl std::io::Write for WhenNeeded {
+/// Opens a file of lines for more of them; what there is goes to `told`. A last line without an end was being written by a
+/// process that was killed, and is taken away.
+fn reopened(path: &Path, told: &mut HashSet<u128>) -> std::io::Result<File> {
+    let file = File::options().create(true).append(true).read(true).open(path)?;
+    let (mut lines, mut line, mut whole) = (BufReader::new(&file), Vec::new(), 0);
+    loop {
+        line.clear();
+        let length = lines.read_until(b'\n', &mut line)?;
+        if line.last() != Some(&b'\n') {
+            if length > 0 {
+                file.set_len(whole)?;
+            }
+            return Ok(file);
+        }
+        whole += length as u64;
+        told.insert(xxh3_128(&line));
+    }
+}
+
+impl Write for WhenNeeded {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let file = match &mut self.file {
-            Some(file) => file,
-            none => none.insert(File::options().create(true).append(true).open(&self.path)?),
-        };
-        file.write(bytes)
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.line.extend_from_slice(part);
+            if part.ends_with(b"\n") {
+                self.tell()?;
+            }
+        }
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
-        self.file.as_mut().map_or(Ok(()), std::io::Write::flush)
+        self.file.as_mut().map_or(Ok(()), Write::flush)
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod old;
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use old::{Old, THEN};
@@ -274,9 +275,16 @@ async fn an_import_that_is_cut_off_anywhere_ends_as_a_clean_one() {
 async fn an_import_that_is_killed_and_started_again_ends_as_a_clean_one() {
     let old = Old::make(&folder(), size());
     let mut clean = Vec::new();
-    let begin = |app: &TestApp| {
+    let [of_clean, of_killed] = ["clean", "killed"].map(|name| old.file.with_file_name(name));
+    let begin = |app: &TestApp, rejects: &Path| {
         let mut command = Command::new(binary());
-        command.args(["import", "sqlite"]).arg(&old.file).current_dir(old.file.parent().expect("a folder")).env_clear();
+        command
+            .args(["import", "sqlite"])
+            .arg(&old.file)
+            .arg("--rejects")
+            .arg(rejects)
+            .current_dir(old.file.parent().expect("a folder"))
+            .env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("PG_URL", &app.database_url);
         command
             .env("REDIS_URL", "redis://127.0.0.1:1")
@@ -286,7 +294,7 @@ async fn an_import_that_is_killed_and_started_again_ends_as_a_clean_one() {
         command
     };
     with(Setup::empty(), async |app| {
-        let output = begin(app).output().expect("runs");
+        let output = begin(app, &of_clean).output().expect("runs");
         let told = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
         println!("{told}");
@@ -294,7 +302,7 @@ async fn an_import_that_is_killed_and_started_again_ends_as_a_clean_one() {
     })
     .await;
     with(Setup::empty(), async |app| {
-        let mut child = begin(app).spawn().expect("starts");
+        let mut child = begin(app, &of_killed).spawn().expect("starts");
         // Half way: some manifests are noted, and others are not.
         let noted = "select lines_done::text from import_progress where source like '%:manifests'";
         while app.rows(noted).await.is_empty() {
@@ -302,7 +310,7 @@ async fn an_import_that_is_killed_and_started_again_ends_as_a_clean_one() {
         }
         child.kill().and_then(|()| child.wait()).expect("is killed");
         let half = app.rows("select count(*)::text from import_progress where finished").await;
-        let again = begin(app).output().expect("runs");
+        let again = begin(app, &of_killed).output().expect("runs");
         assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
         assert_ne!(
             half,
@@ -310,8 +318,29 @@ async fn an_import_that_is_killed_and_started_again_ends_as_a_clean_one() {
             "it was killed too late"
         );
         assert_eq!(all_of(app).await, clean);
+        let told = lines(&of_clean);
+        assert!(told.iter().any(|line| line.contains("\"manifests\"")), "{told:?}");
+        assert_eq!(lines(&of_killed), told, "each refusal is told once");
+        // Killed after the rejects of a batch were written, in the midst of the next, and before the note.
+        app.sql(
+            "update import_progress set lines_done = 0, rows_in = 0, rejected = 0, finished = false \
+             where source like '%:manifests'",
+        )
+        .await;
+        let half = std::fs::read_to_string(&of_killed).expect("reads") + &told[0][..told[0].len() / 2];
+        std::fs::write(&of_killed, half).expect("writes");
+        assert!(begin(app, &of_killed).output().expect("runs").status.success());
+        assert_eq!(lines(&of_killed), told, "each refusal is told once, and whole");
     })
     .await;
+}
+
+/// A file's lines in order.
+fn lines(file: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(file).expect("is there");
+    let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
 }
 
 #[tokio::test(flavor = "multi_thread")]
