@@ -27,7 +27,7 @@ LABEL org.opencontainers.image.title="Overlay" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /src/target/dist/overlay /usr/local/bin/overlay
-ENV OVERLAY_HOST=0.0.0.0 LOG_FORMAT=json
+ENV OVERLAY_HOST=0.0.0.0 LOG_FORMAT=json MIMALLOC_ALLOW_THP=0
 WORKDIR /
 # A number, so that it can be seen not to be root. It writes no files once PG_URL and REDIS_URL are given.
 USER 10001:10001

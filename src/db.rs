@@ -23,7 +23,7 @@ mod snapshot;
 pub mod tally;
 mod transaction;
 
-pub use columns::Columns;
+pub use columns::{Columns, FromColumns, InOrder};
 use fault::{explained, is_lost, sqlx_error};
 use gate::Gate;
 use loan::{Connection, Loans};

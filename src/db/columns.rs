@@ -8,7 +8,7 @@ use std::str::FromStr;
 use sea_orm::sqlx::postgres::PgRow;
 use sea_orm::sqlx::types::Json;
 use sea_orm::sqlx::{Decode, Postgres, Row, Type};
-use sea_orm::{DbErr, QueryResult};
+use sea_orm::{DbErr, FromQueryResult, QueryResult};
 use serde::Deserialize;
 
 /// What is left of a row.
@@ -64,6 +64,38 @@ impl<'r> Columns<'r> {
     pub fn parsed_if_any<T: FromStr>(&mut self) -> Result<Option<T>, DbErr> {
         let text: Option<&str> = self.read()?;
         text.map(parse).transpose()
+    }
+}
+
+/// What is read from a row's columns, in their order.
+pub trait FromColumns: Sized {
+    /// Reads as many of the columns as it has.
+    ///
+    /// # Errors
+    /// As [`Columns::read`].
+    fn from_columns(columns: &mut Columns<'_>) -> Result<Self, DbErr>;
+}
+
+/// A row that is read in the order of its columns.
+pub struct InOrder<T>(pub T);
+
+impl<T: FromColumns> FromQueryResult for InOrder<T> {
+    fn from_query_result(row: &QueryResult, _: &str) -> Result<Self, DbErr> {
+        T::from_columns(&mut Columns::of(row)?).map(Self)
+    }
+}
+
+/// A row of a page: what it is sorted by, as text, and the value.
+impl<T: FromColumns> FromColumns for (String, T) {
+    fn from_columns(columns: &mut Columns<'_>) -> Result<Self, DbErr> {
+        Ok((columns.read()?, T::from_columns(columns)?))
+    }
+}
+
+/// A row of one of several pages: the page's place, counted from one, and the row.
+impl<T: FromColumns> FromColumns for (i64, T) {
+    fn from_columns(columns: &mut Columns<'_>) -> Result<Self, DbErr> {
+        Ok((columns.read()?, T::from_columns(columns)?))
     }
 }
 

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use overlay_entity::ids::VersionId;
-use sea_orm::{DbErr, FromQueryResult, QueryResult, Value};
+use sea_orm::{DbErr, FromQueryResult, Value};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::model::{Asset, Filter, Parents, Scope};
-use crate::db::{Columns, Db};
+use crate::db::{Columns, Db, FromColumns, InOrder};
 use crate::domain::page::{self, Request, Row, Source, Ways};
 use crate::domain::{Document, containing};
 use crate::error::{Error, Result};
@@ -71,33 +71,27 @@ fn list(value: Option<&RawValue>) -> Vec<String> {
     items.unwrap_or_default().into_iter().filter_map(|item| text(Some(item))).collect()
 }
 
-/// An asset from [`COLUMNS`].
-fn asset(mut row: Columns<'_>) -> Result<Asset, DbErr> {
-    let facts: Facts<'_> = row.json()?;
-    Ok(Asset {
-        version_id: row.parsed()?,
-        dataset_id: row.read()?,
-        producer_id: row.read()?,
-        name: row.read()?,
-        description: row.read()?,
-        content_hash: row.read()?,
-        mime_type: row.read()?,
-        size_bytes: row.read()?,
-        manifest_hash: row.read()?,
-        license: text(facts.license),
-        classification: text(facts.classification),
-        pii_flags: list(facts.pii_flags),
-        tags: list(facts.tags),
-        created_at: row.read()?,
-        updated_at: row.read()?,
-    })
-}
-
-struct AssetRow(Asset);
-
-impl FromQueryResult for AssetRow {
-    fn from_query_result(row: &QueryResult, _: &str) -> Result<Self, DbErr> {
-        asset(Columns::of(row)?).map(Self)
+/// From [`COLUMNS`].
+impl FromColumns for Asset {
+    fn from_columns(row: &mut Columns<'_>) -> Result<Self, DbErr> {
+        let facts: Facts<'_> = row.json()?;
+        Ok(Self {
+            version_id: row.parsed()?,
+            dataset_id: row.read()?,
+            producer_id: row.read()?,
+            name: row.read()?,
+            description: row.read()?,
+            content_hash: row.read()?,
+            mime_type: row.read()?,
+            size_bytes: row.read()?,
+            manifest_hash: row.read()?,
+            license: text(facts.license),
+            classification: text(facts.classification),
+            pii_flags: list(facts.pii_flags),
+            tags: list(facts.tags),
+            created_at: row.read()?,
+            updated_at: row.read()?,
+        })
     }
 }
 
@@ -112,8 +106,8 @@ fn texts(ids: &[VersionId]) -> Value {
 
 pub(super) async fn by_ids(db: &Db, ids: &[VersionId]) -> Result<HashMap<VersionId, Asset>> {
     let sql = format!("select {COLUMNS} from public.assets t where version_id = any($1::text[])");
-    let rows: Vec<AssetRow> = db.all("assets.by_ids", &sql, vec![texts(ids)]).await?;
-    Ok(rows.into_iter().map(|AssetRow(asset)| (asset.version_id, asset)).collect())
+    let rows: Vec<InOrder<Asset>> = db.all("assets.by_ids", &sql, vec![texts(ids)]).await?;
+    Ok(rows.into_iter().map(|InOrder(asset)| (asset.version_id, asset)).collect())
 }
 
 /// The parents of those that have any.
@@ -330,21 +324,10 @@ pub(super) async fn counts(db: &Db, scopes: &[Scope], filter: &Filter) -> Result
     Ok(rows.into_iter().map(|row| row.count).collect())
 }
 
-/// `position`, `sort`, and [`COLUMNS`].
-struct PageRow {
-    position: i64,
-    sort: String,
-    asset: Asset,
-}
-
-impl FromQueryResult for PageRow {
-    fn from_query_result(row: &QueryResult, _: &str) -> Result<Self, DbErr> {
-        let mut row = Columns::of(row)?;
-        Ok(Self { position: row.read()?, sort: row.read()?, asset: asset(row)? })
-    }
-}
+/// A row of a page of one of several lists.
+type PageRow = InOrder<(i64, (String, Asset))>;
 
 fn grouped(scopes: usize, rows: Vec<PageRow>) -> Result<Vec<Vec<Found>>> {
-    let row = |PageRow { position, sort, asset }: PageRow| Ok((position, (Row { id: asset.version_id, sort }, asset)));
+    let row = |InOrder((place, (sort, asset))): PageRow| Ok((place, (Row { id: asset.version_id, sort }, asset)));
     page::by_scope(scopes, rows.into_iter().map(row))
 }
