@@ -47,6 +47,11 @@ impl World {
             self.sent.fetch_add(1, Ordering::Relaxed);
             if let Ok(answer) = request.send().await {
                 let status = answer.status();
+                if status == reqwest::StatusCode::SERVICE_UNAVAILABLE {
+                    // A busy machine, which says when to come back: nothing was sold.
+                    tokio::task::yield_now().await;
+                    continue;
+                }
                 if let Ok(told) = answer.text().await {
                     assert!(status.is_success(), "{path}: {status} {told}");
                     return told;
