@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use reqwest::StatusCode;
+use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::ASSET;
-use crate::harness::{Mode, Proxy, Setup, TestApp, with_database};
+use crate::harness::{Mode, Proxy, Setup, TestApp, refused, with_database};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hits_go_on_marked_while_postgresql_is_away() {
@@ -82,6 +82,79 @@ async fn hits_go_on_marked_while_postgresql_is_away() {
         })
         .await;
     }
+}
+
+/// What a balancer without a server answers is no fault of the request's: whoever asks is to come back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_balancer_that_has_no_server_is_postgresql_away() {
+    with_database(async |database| {
+        let (proxy, url) = Proxy::before_postgres(&database.url).await;
+        // As by default: what is said first is whether to encrypt.
+        let url = url.replace("sslmode=disable", "sslmode=prefer");
+        let setup = Setup::seeded().with("MAX_STALENESS_MS", "500").with("PG_URL", url);
+        let app = TestApp::start(&setup, database).await;
+        let id = app.rows("select min(version_id) from assets").await.remove(0);
+        app.settled().await;
+        app.query(ASSET, json!({"id": id})).await;
+        let known = format!("/price?versionId={id}");
+        app.json(&known).await;
+        proxy.set(Mode::HangUp);
+        let mut rounds = 0;
+        // While the feed is fresh, and when it no longer is.
+        while app.app.cache.clock().is_trustworthy() || rounds < 20 {
+            rounds += 1;
+            let path = format!("/listings/{rounds:064}");
+            refused(app.get(&path).send().await.expect("answer"), StatusCode::SERVICE_UNAVAILABLE).await;
+            let variables = json!({"id": format!("{rounds:064}")});
+            let answer = app.post("query($id: Hex32!) { asset(versionId: $id) { mimeType } }", variables);
+            let answer = answer.send().await.expect("answer");
+            assert_eq!(answer.headers()["retry-after"], "1");
+            assert!(answer.text().await.expect("text").contains("UNAVAILABLE"));
+            assert_eq!(app.get(&known).send().await.expect("answer").status(), StatusCode::OK);
+        }
+        proxy.set(Mode::Open);
+        app.stop().await;
+    })
+    .await;
+}
+
+/// The poll that a strong read waits for may be held up until it vouches for nothing: the read is then not served as one of an
+/// outage that is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strong_read_that_outlives_an_outage_is_fresh() {
+    with_database(async |database| {
+        let seeded = TestApp::start(&Setup::seeded(), database).await;
+        let id = seeded.rows("select min(version_id) from assets").await.remove(0);
+        let (proxy, url) = Proxy::before_postgres(&database.url).await;
+        let setup = Setup::seeded().with("MAX_STALENESS_MS", "200").with("PG_URL", url);
+        let app = TestApp::start(&setup, database).await;
+        app.settled().await;
+        app.query(ASSET, json!({"id": id})).await;
+        for round in 0..5 {
+            proxy.set(Mode::BlackHole);
+            let name = format!("round {round}");
+            seeded.sql(&format!("update assets set name = '{name}' where version_id = '{id}'")).await;
+            let strong = app.post(ASSET, json!({"id": id})).header("overlay-consistency", "strong").send();
+            let ending = async {
+                // Somebody finds out that PostgreSQL does not answer.
+                while !is_marked(&app.post(ASSET, json!({"id": id})).send().await.expect("answer")) {}
+                proxy.set(Mode::Open);
+            };
+            let (answer, ()) = tokio::join!(strong, ending);
+            let answer = answer.expect("answer");
+            assert!(!is_marked(&answer), "{round}: {:?}", answer.headers());
+            let body: Value = answer.json().await.expect("JSON");
+            assert_eq!(body["data"]["asset"]["name"], name);
+            app.caught_up().await;
+        }
+        app.stop().await;
+        seeded.stop().await;
+    })
+    .await;
+}
+
+fn is_marked(answer: &Response) -> bool {
+    answer.headers().contains_key("warning")
 }
 
 /// Requests go another way than the feed, and that way is open.

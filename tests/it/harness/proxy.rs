@@ -18,6 +18,8 @@ pub(crate) enum Mode {
     BlackHole,
     /// Ends every connection, and each new one at once.
     Cut,
+    /// Ends every connection, and each new one after its first words, as a balancer does that has no server.
+    HangUp,
 }
 
 /// Where it leads.
@@ -59,8 +61,13 @@ impl Proxy {
         let (modes, targets, count) = (mode.clone(), target.clone(), asked.clone());
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                if *modes.borrow() != Mode::Cut {
-                    tokio::spawn(connect(client, targets.borrow().clone(), modes.subscribe(), count.clone()));
+                let mode = *modes.borrow();
+                match mode {
+                    Mode::Cut => {}
+                    Mode::HangUp => drop(tokio::spawn(hang_up(client))),
+                    Mode::Open | Mode::BlackHole => {
+                        tokio::spawn(connect(client, targets.borrow().clone(), modes.subscribe(), count.clone()));
+                    }
                 }
             }
         });
@@ -110,6 +117,12 @@ impl Drop for Proxy {
     }
 }
 
+/// Hears what is said first, and ends in order.
+async fn hang_up(mut client: TcpStream) {
+    let _heard = client.read(&mut [0; 64]).await;
+    let _ended = client.shutdown().await;
+}
+
 async fn connect(client: TcpStream, target: Target, modes: watch::Receiver<Mode>, asked: Arc<AtomicUsize>) {
     let (from, to) = client.into_split();
     match target {
@@ -134,7 +147,7 @@ async fn pump(
     to: impl AsyncWrite + Unpin, mut modes: watch::Receiver<Mode>, asked: &AtomicUsize,
 ) {
     let (cut, answered) = (modes.clone(), AtomicUsize::new(0));
-    let is_cut = async move { modes.wait_for(|mode| *mode == Mode::Cut).await.map(|_| ()) };
+    let is_cut = async move { modes.wait_for(|mode| matches!(mode, Mode::Cut | Mode::HangUp)).await.map(|_| ()) };
     tokio::select! {
         () = copy(from, forth, cut.clone(), asked) => {}
         () = copy(back, to, cut, &answered) => {}
