@@ -1,18 +1,15 @@
 //! Whether Redis is worth the work.
 //!
 //! What is asked for the first time anywhere is not there, and where most requests are such (a crawl, a search box), asking takes
-//! a round trip for nothing, and with what is written for nobody a third of a miss's work. So where Redis has had hardly anything
-//! many times, it is asked now and then only, and told a part, until it has something more often.
+//! a round trip for nothing, and with what is written for nobody a third of a miss's work. So where Redis has had nothing many
+//! times in a row, it is asked now and then only, and told a part, until it has something again.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::entry::now_ms;
 
-/// So many times in vain, and it is not asked each time any more.
+/// So many times in a row in vain, and it is not asked each time any more.
 const IN_VAIN: u32 = 1_000;
-
-/// So many times in vain are made up for by one that was not: what Redis has more rarely costs more to look for than it saves.
-const MADE_UP: u32 = 32;
 
 /// From then on, it is asked one time in so many.
 const ONE_IN: u32 = 16;
@@ -52,11 +49,9 @@ impl Worth {
 
     /// Notes whether Redis had something that was of use.
     pub(super) fn learn(&self, has_some: bool) {
-        let in_vain = self.in_vain.load(Ordering::Relaxed);
-        // Two at a time may lose one of them: it is a guess either way.
         if has_some {
-            self.in_vain.store(in_vain.min(IN_VAIN).saturating_sub(MADE_UP), Ordering::Relaxed);
-        } else if in_vain < IN_VAIN {
+            self.in_vain.store(0, Ordering::Relaxed);
+        } else if self.in_vain.load(Ordering::Relaxed) < IN_VAIN {
             self.in_vain.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -101,31 +96,9 @@ mod tests {
         let worth = Worth::new(false);
         assert_eq!(asked(&worth, 1_000, false), 1_000);
         assert_eq!(asked(&worth, 1_600, false), 100);
-        // Found by the one that was asked for all the same, and from then on each time.
+        // Found by the one that was asked for all the same.
         assert!(asked(&worth, 16, true) > 0);
-        assert_eq!(asked(&worth, 100, true), 100);
         assert_eq!(asked(&worth, 1_000, false), 1_000);
-    }
-
-    /// How often it is asked of so many times, where it has something one time in `one_in`.
-    fn asked_of(one_in: u64, times: u64) -> usize {
-        let worth = Worth::new(false);
-        let mut asks = 0;
-        for n in 0..times {
-            if worth.is_worth_asking() {
-                worth.learn(xxhash_rust::xxh3::xxh3_64(&n.to_le_bytes()).is_multiple_of(one_in));
-                asks += 1;
-            }
-        }
-        asks
-    }
-
-    #[test]
-    fn what_has_something_is_asked_by_how_often_that_is() {
-        assert_eq!(asked_of(2, 100_000), 100_000);
-        assert_eq!(asked_of(16, 100_000), 100_000);
-        let rarely = asked_of(200, 100_000);
-        assert!((6_000..25_000).contains(&rarely), "{rarely}");
     }
 
     #[test]
@@ -138,7 +111,7 @@ mod tests {
         let some = told(&worth);
         assert!((200..100_000).contains(&some), "{some}");
         worth.learn(true);
-        assert_eq!(told(&worth), 100_000, "one that was found");
+        assert_eq!(told(&worth), 100_000);
     }
 
     #[test]

@@ -221,7 +221,6 @@ impl Feed {
     }
 
     /// Whoever is about to ask shall ride along: while more and more do, the poll is put off, by as long as their asking takes.
-    /// Under load a poll then serves twice as many.
     async fn gather(&self) {
         let next = &self.finished[(self.begun.load(Ordering::SeqCst) + 1) as usize % 2];
         let mut asking = 0;
