@@ -24,7 +24,7 @@ pub mod tally;
 mod transaction;
 
 pub use columns::{Columns, FromColumns, InOrder};
-use fault::{explained, is_lost, sqlx_error};
+use fault::{acquire_error, explained, is_lost, sqlx_error};
 use gate::Gate;
 use loan::{Connection, Loans};
 pub use pool::{Config, PoolStats, close, connect};
@@ -119,7 +119,7 @@ impl Db {
             Ok(connection) => return Ok(connection),
             Err(seat) => seat,
         };
-        let acquired = async { self.pool.get_postgres_connection_pool().acquire().await.map_err(sqlx_error) };
+        let acquired = async { self.pool.get_postgres_connection_pool().acquire().await.map_err(acquire_error) };
         Ok(self.loans.lent(self.gate.reach(Box::pin(acquired)).await?, seat))
     }
 

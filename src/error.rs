@@ -175,9 +175,7 @@ impl From<sea_orm::DbErr> for Error {
             }
             DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => true,
             DbErr::Exec(RuntimeErr::SqlxError(e)) | DbErr::Query(RuntimeErr::SqlxError(e)) => match e.as_ref() {
-                // What a balancer without a server answers is no PostgreSQL's, if it answers at all: a fault of the protocol.
-                SqlxError::Io(_) | SqlxError::Tls(_) | SqlxError::Protocol(_) => true,
-                SqlxError::PoolTimedOut | SqlxError::PoolClosed | SqlxError::WorkerCrashed => true,
+                SqlxError::Io(_) | SqlxError::PoolTimedOut | SqlxError::PoolClosed | SqlxError::WorkerCrashed => true,
                 SqlxError::Database(e) => match e.code().as_deref() {
                     // query_canceled is what statement_timeout raises.
                     Some("57014") => {

@@ -291,7 +291,7 @@ impl<A: Answer> Responses<A> {
         {
             let key = key(digest);
             let bytes = encode(&key, &kept);
-            redis.put(Write { key: key.into(), bytes, ttl_ms: soft_ms });
+            redis.put(Write { key: key.into(), bytes, ttl_ms: soft_ms.saturating_add(self.inner.grace_ms) });
         }
         self.inner.memory.insert(*digest, kept);
     }

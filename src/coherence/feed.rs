@@ -198,9 +198,9 @@ impl Feed {
 
     /// Waits for a poll that began after this call. One that fails is tried again for a while: after a restart of PostgreSQL
     /// the first may still meet connections that were cut. One that was held up until it vouches for nothing any more is followed by
-    /// another, once.
+    /// another, once, and as patiently.
     async fn catch_up(&self) -> Result<()> {
-        let (since, mut was_late) = (Instant::now(), false);
+        let (mut since, mut was_late) = (Instant::now(), false);
         loop {
             let wanted = self.begun.load(Ordering::SeqCst) + 1;
             let mut finished = self.finished[wanted as usize % 2].subscribe();
@@ -211,7 +211,7 @@ impl Feed {
                 if was_late || self.clock.is_trustworthy() {
                     return Ok(());
                 }
-                was_late = true;
+                (since, was_late) = (Instant::now(), true);
                 continue;
             }
             if since.elapsed() > POLL_TIMEOUT / 2 {

@@ -26,6 +26,15 @@ pub(super) fn sqlx_error(cause: SqlxError) -> DbErr {
     }
 }
 
+/// Why the pool has no connection to give. Who ends one in the midst of its beginning, or says what PostgreSQL does not, stands where
+/// PostgreSQL should: a balancer that has no server, say.
+pub(super) fn acquire_error(cause: SqlxError) -> DbErr {
+    match cause {
+        SqlxError::Protocol(_) | SqlxError::Tls(_) => DbErr::Conn(RuntimeErr::SqlxError(Arc::new(cause))),
+        cause => sqlx_error(cause),
+    }
+}
+
 /// What the causes that an operator can mend say of themselves, and how.
 const MENDED: [(&str, &str); 6] = [
     ("unsupported startup parameter", Error::SHARED_OUT),

@@ -11,6 +11,7 @@ use overlay::db::{self, Db};
 use overlay::error::{Error, Result};
 use overlay::flows::import::digest::{digest, opened};
 use overlay::flows::import::{self, Catalogue};
+use serde::de::IgnoredAny;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// A file's name for resuming, which is the hash of its bytes, and their number.
@@ -65,7 +66,7 @@ pub(crate) async fn forget(db: &Db, file: &Path) -> Result<()> {
 }
 
 /// A file that is made when the first line is written to it. An import that was killed between its rejects and the note of its
-/// batch tells them again when it goes on: a line that is there already is not written once more.
+/// batch tells them again when it goes on: a line that is there already, whoever wrote it, is not written once more.
 pub(crate) struct WhenNeeded {
     path: PathBuf,
     file: Option<File>,
@@ -98,8 +99,8 @@ impl WhenNeeded {
     }
 }
 
-/// Opens a file of lines for more of them; what there is goes to `told`. A last line without an end was being written by a
-/// process that was killed, and is taken away.
+/// Opens a file of lines for more of them; what there is goes to `told`. A last line without an end that is the beginning of one of
+/// ours was being written by a process that was killed, and is taken away; any other is given its end.
 fn reopened(path: &Path, told: &mut HashSet<u128>) -> std::io::Result<File> {
     let file = File::options().create(true).append(true).read(true).open(path)?;
     let (mut lines, mut line, mut whole) = (BufReader::new(&file), Vec::new(), 0);
@@ -107,8 +108,13 @@ fn reopened(path: &Path, told: &mut HashSet<u128>) -> std::io::Result<File> {
         line.clear();
         let length = lines.read_until(b'\n', &mut line)?;
         if line.last() != Some(&b'\n') {
-            if length > 0 {
+            let is_torn = line.starts_with(b"{\"") && serde_json::from_slice::<IgnoredAny>(&line).is_err();
+            if is_torn {
                 file.set_len(whole)?;
+            } else if length > 0 {
+                line.push(b'\n');
+                told.insert(xxh3_128(&line));
+                (&file).write_all(b"\n")?;
             }
             return Ok(file);
         }

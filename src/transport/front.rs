@@ -222,8 +222,9 @@ impl Front {
         let reached = self.reach(consistency, known.as_deref()).await;
         if reached.is_err() || !self.inner.served.app.cache.clock().is_trustworthy() {
             let (moment, opened) = (self.moment(), self.opened(asked, begun));
+            // What holds at the clock's horizon includes every commit that the clock has seen.
             if reached.is_ok()
-                && consistency == Consistency::Bounded
+                && consistency != Consistency::Strong
                 && let Some(dressed) =
                     Box::pin(opened.within(self.unverified(asked, &digest, known, &opened, head))).await
             {
@@ -346,7 +347,13 @@ impl Inner {
         let id = RequestId::of(opened.map_or(asked.request_id(), |opened| Some(opened.id.as_bytes())));
         let method = super::http::method_label(asked.method());
         let route = ROUTES[asked.route].0;
-        tracing::debug!(status = status.as_u16(), route, method, id = id.as_str(), "request, answered from memory");
+        tracing::debug!(
+            status = status.as_u16(),
+            route,
+            method,
+            id = id.as_str(),
+            "request, answered by what was kept"
+        );
         let times = &self.times[asked.route][usize::from(status == StatusCode::NOT_MODIFIED)];
         times
             .get_or_init(|| {

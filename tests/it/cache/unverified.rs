@@ -16,7 +16,7 @@ const ANSWERS: &str = "ol:cache:response:*";
 /// A process behind a proxy to PostgreSQL.
 async fn behind(setup: Setup, database: &Arc<Database>) -> (TestApp, Proxy) {
     let (proxy, url) = Proxy::before_postgres(&database.url).await;
-    let app = TestApp::start(&setup.with("PG_URL", url).with("MAX_STALENESS_MS", "500"), database).await;
+    let app = TestApp::start(&setup.with("PG_URL", url).with("MAX_STALENESS_MS", "1500"), database).await;
     app.settled().await;
     (app, proxy)
 }
@@ -24,7 +24,9 @@ async fn behind(setup: Setup, database: &Arc<Database>) -> (TestApp, Proxy) {
 /// Ends its connections to PostgreSQL, and waits until nothing can be verified.
 async fn part(app: &TestApp, proxy: &Proxy) {
     proxy.set(Mode::Cut);
+    let begun = Instant::now();
     while app.app.cache.clock().is_trustworthy() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "the feed goes on");
         tokio::task::yield_now().await;
     }
 }
@@ -42,7 +44,7 @@ fn asks(app: &TestApp, id: &str) -> [RequestBuilder; 3] {
     ]
 }
 
-/// All but finished answers is deleted.
+/// What finished answers were made of is deleted.
 async fn keep_answers_alone(server: &RedisServer) {
     let mut session = session(server.url()).await;
     let all: Vec<String> = redis::cmd("KEYS").arg("cache:*").query_async(&mut session).await.expect("keys");
@@ -67,8 +69,9 @@ async fn a_finished_answer_is_served_marked_where_what_it_was_made_of_is_gone() 
         assert_eq!(made[1].headers()["content-encoding"], "gzip");
         let etags: Vec<_> = made.iter().map(|answer| answer.headers()["etag"].clone()).collect();
         let mut session = session(server.url()).await;
+        let begun = Instant::now();
         while appearing(&mut session, ANSWERS).await.len() < 6 {
-            tokio::task::yield_now().await;
+            assert!(begun.elapsed() < Duration::from_secs(30), "not all answers are written");
         }
         keep_answers_alone(&server).await;
         // One process has the answers in memory and the other in Redis; neither ever had what they were made of.
@@ -104,6 +107,7 @@ async fn served(app: &TestApp, id: &str, etags: &[reqwest::header::HeaderValue])
     let mut bodies = Vec::new();
     for (place, ask) in asks(app, id).into_iter().enumerate() {
         let again = ask.try_clone().expect("whole").header("if-none-match", etags[place].clone());
+        let followed = ask.try_clone().expect("whole");
         let answer = sent(ask).await;
         let headers = answer.headers().clone();
         assert_eq!(answer.status(), StatusCode::OK, "{place}");
@@ -119,6 +123,13 @@ async fn served(app: &TestApp, id: &str, etags: &[reqwest::header::HeaderValue])
         assert_eq!(headers["etag"] != etags[place], is_graphql);
         let expected = if is_graphql { StatusCode::OK } else { StatusCode::NOT_MODIFIED };
         assert_eq!(sent(again).await.status(), expected, "{place}");
+        // Who sends back the token that every answer has asks for no more than this one had.
+        let followed = sent(followed.header("overlay-consistency", headers["overlay-consistency"].clone())).await;
+        assert_eq!(
+            (followed.status(), &followed.headers()["x-cache"]),
+            (StatusCode::OK, &headers["x-cache"]),
+            "{place}"
+        );
         bodies.push(body);
     }
     bodies
@@ -136,12 +147,13 @@ async fn refused(app: &TestApp, id: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_served_for_ever_while_postgresql_is_away() {
     with_database(async |database| {
-        let ttls = r#"{"assets": 1500, "producers": 1500, "staleWhileRevalidate": 1500}"#;
+        let ttls = r#"{"assets": 4000, "producers": 4000, "staleWhileRevalidate": 4000}"#;
         let (app, proxy) = behind(Setup::seeded().with("CACHE_TTLS_JSON", ttls), database).await;
         let id = app.rows("select min(version_id) from assets").await.remove(0);
         let path = format!("/listings/{id}");
         assert_eq!(sent(app.get(&path)).await.status(), StatusCode::OK);
         part(&app, &proxy).await;
+        assert!(sent(app.get(&path)).await.headers().contains_key("warning"));
         let deadline = Instant::now() + Duration::from_secs(30);
         while sent(app.get(&path)).await.status() != StatusCode::SERVICE_UNAVAILABLE {
             assert!(Instant::now() < deadline, "an answer is served without end");

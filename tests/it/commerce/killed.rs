@@ -48,7 +48,7 @@ impl World {
             if let Ok(answer) = request.send().await {
                 let status = answer.status();
                 if status == reqwest::StatusCode::SERVICE_UNAVAILABLE {
-                    // A busy machine, which says when to come back: nothing was sold.
+                    // A busy machine, which says when to come back: like an answer that was lost, it is asked for again.
                     tokio::task::yield_now().await;
                     continue;
                 }
