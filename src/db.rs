@@ -14,6 +14,7 @@ use tracing::Instrument;
 use crate::error::Result;
 
 mod columns;
+mod deed;
 mod exists;
 mod fault;
 mod gate;
@@ -24,6 +25,7 @@ pub mod tally;
 mod transaction;
 
 pub use columns::{Columns, FromColumns, InOrder};
+pub use deed::Deed;
 use fault::{acquire_error, explained, is_lost, sqlx_error};
 use gate::Gate;
 use loan::{Connection, Loans};
@@ -246,6 +248,7 @@ impl Db {
         match outcome {
             Ok(value) => {
                 let commit = tx.commit_facts().await?;
+                deed::begins();
                 self.observed("db.commit", tx.tx.commit()).await?;
                 Ok((value, commit))
             }

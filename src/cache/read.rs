@@ -2,7 +2,7 @@
 
 use std::hash::Hash;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -62,6 +62,9 @@ impl<I, V, F> Load<I, V> for F where
 {
 }
 
+/// How often it is looked whether PostgreSQL still answers.
+const LOOK: Duration = Duration::from_millis(100);
+
 impl Cache {
     /// A cache over `clock`, with Redis when there is one; what it misses is loaded from `replicas` where those are fresh.
     /// `db` is asked whether PostgreSQL is there when the feed cannot tell.
@@ -108,6 +111,20 @@ impl Cache {
     /// Whether PostgreSQL answers.
     pub(super) fn outage(&self) -> &Arc<Outage> {
         &self.inner.outage
+    }
+
+    /// Ends when PostgreSQL stops answering. Never, where it had before: whoever comes then is not kept waiting for it.
+    pub async fn lost(&self) {
+        let Inner { clock, outage, .. } = &*self.inner;
+        if !clock.is_trustworthy() {
+            std::future::pending::<()>().await;
+        }
+        loop {
+            tokio::time::sleep(LOOK).await;
+            if clock.is_ageing() && !outage.answers().await {
+                return;
+            }
+        }
     }
 
     /// The read replicas.

@@ -253,6 +253,11 @@ impl Clock {
         Some(self.started.elapsed().saturating_sub(Duration::from_millis(ms)))
     }
 
+    /// Whether the feed has been silent for so long that somebody should ask why: three quarters of the age at which it is too old.
+    pub fn is_ageing(&self) -> bool {
+        self.age().is_none_or(|age| age > self.max_staleness / 4 * 3)
+    }
+
     /// Whether the feed is young enough for cached values to be verifiable. When it is not, read PostgreSQL itself.
     pub fn is_trustworthy(&self) -> bool {
         self.age().is_some_and(|age| age <= self.max_staleness)

@@ -27,6 +27,7 @@ use super::{caller, graphql, pages, rest};
 use crate::app::App;
 use crate::cache::Outcome;
 use crate::config::{Config, Http};
+use crate::db::Deed;
 use crate::error::{Error, Kind, Result};
 
 /// What handlers hold. Every layer of a request clones it, so it is one pointer.
@@ -127,7 +128,8 @@ fn router(served: Served) -> Router {
         .merge(rest::openlineage::routes())
         .merge(rest::marquez::routes())
         .merge(graphql::routes())
-        .layer(middleware::from_fn_with_state(served.clone(), caller::attach));
+        .layer(middleware::from_fn_with_state(served.clone(), caller::attach))
+        .layer(middleware::from_fn_with_state(served.clone(), unless_lost));
     let layers = ServiceBuilder::new()
         // Outermost: its time is what the client waits, its id is on every line of the log.
         .layer(middleware::from_fn_with_state(served.http.slow, observe))
@@ -183,6 +185,21 @@ fn cors(http: &Http) -> CorsLayer {
             rest::bundle::CUT_AT,
         ])
         .max_age(Duration::from_secs(3600))
+}
+
+/// Gives up a request that waits for a PostgreSQL which has stopped answering, unless something of it is being committed.
+async fn unless_lost(State(served): State<Served>, request: Request, next: Next) -> Response {
+    let deed = Deed::default();
+    let answering = deed.within(next.run(request));
+    tokio::pin!(answering);
+    tokio::select! {
+        biased;
+        response = &mut answering => response,
+        () = served.app.cache.lost() => match deed.has_begun() {
+            true => answering.await,
+            false => rest::error::answer(&Error::unavailable("the database has stopped answering: nothing was changed, try again")),
+        },
+    }
 }
 
 async fn deadline(timeout: Duration, request: Request, next: Next) -> Response {

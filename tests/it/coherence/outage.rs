@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use reqwest::{Response, StatusCode};
+use sea_orm::{ConnectionTrait, TransactionTrait};
 use serde_json::{Value, json};
 
 use super::ASSET;
-use crate::harness::{Mode, Proxy, Setup, TestApp, refused, with_database};
+use crate::harness::{Mode, Proxy, Setup, TestApp, refused, until_held, with_database};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hits_go_on_marked_while_postgresql_is_away() {
@@ -165,6 +166,87 @@ async fn a_strong_read_that_outlives_an_outage_is_fresh() {
         assert!(fresh >= 2, "only {fresh} reads outlived their outage");
         app.stop().await;
         seeded.stop().await;
+    })
+    .await;
+}
+
+/// The public routes' way to a receipt.
+async fn pay(app: &TestApp, id: &str) -> Response {
+    app.http.post(format!("{}/pay", app.url)).json(&json!({"versionId": id})).send().await.expect("answer")
+}
+
+/// Who waits for a PostgreSQL that has stopped answering is told so, long before the request's own time is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_under_way_when_postgresql_freezes_is_given_up() {
+    with_database(async |database| {
+        let (proxy, url) = Proxy::before_postgres(&database.url).await;
+        let setup = Setup::seeded().with("MAX_STALENESS_MS", "500").with("PG_URL", url).with("DEV_IDENTITY", "true");
+        let app = TestApp::start(&setup, database).await;
+        let id = app.rows("select min(version_id) from assets").await.remove(0);
+        for round in 0..3 {
+            app.settled().await;
+            // Connections that were just used are used again without being asked.
+            let sold = pay(&app, &id).await;
+            assert!(sold.status().is_success(), "{}", sold.text().await.expect("text"));
+            let sold = app.rows("select count(*)::text from receipts").await;
+            proxy.set(Mode::BlackHole);
+            let search = format!("/listings/search?q=frozen{round}");
+            let (read, write) = tokio::join!(app.get(&search).send(), pay(&app, &id));
+            for answer in [read.expect("answer"), write] {
+                assert_eq!(answer.headers().get("retry-after").map(|after| after.as_bytes()), Some(&b"1"[..]));
+                assert_eq!(refused(answer, StatusCode::SERVICE_UNAVAILABLE).await.0, "unavailable");
+            }
+            proxy.set(Mode::Open);
+            app.settled().await;
+            assert_eq!(app.rows("select count(*)::text from receipts").await, sold, "nothing was changed");
+        }
+        app.stop().await;
+    })
+    .await;
+}
+
+/// What is being committed may happen: it is waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_is_under_way_when_postgresql_freezes_is_waited_for() {
+    with_database(async |database| {
+        let (proxy, url) = Proxy::before_postgres(&database.url).await;
+        let setup = Setup::seeded().with("MAX_STALENESS_MS", "500").with("PG_URL", url).with("DEV_IDENTITY", "true");
+        let app = TestApp::start(&setup, database).await;
+        let id = app.rows("select min(version_id) from assets").await.remove(0);
+        app.settled().await;
+        app.query(ASSET, json!({"id": id})).await;
+        // A commit takes as long as somebody holds this.
+        app.sql("create table gate (held int)").await;
+        app.sql(
+            "create function wait_at_the_gate() returns trigger language plpgsql as \
+             $$ begin lock table gate in share mode; return null; end $$",
+        )
+        .await;
+        app.sql(
+            "create constraint trigger slow after insert on receipts deferrable initially deferred \
+             for each row execute function wait_at_the_gate()",
+        )
+        .await;
+        let outsider = crate::harness::session(&database.url).await;
+        let gate = outsider.begin().await.expect("begins");
+        gate.execute_unprepared("lock table gate").await.expect("locked");
+        let committing = async {
+            until_held(&database.url, 1).await;
+            proxy.set(Mode::BlackHole);
+            gate.rollback().await.expect("ends");
+            // As long as it takes everybody to find out, and some time more.
+            let (begun, mut since) = (Instant::now(), None);
+            while since.is_none_or(|since: Instant| since.elapsed() < Duration::from_millis(500)) {
+                assert!(begun.elapsed() < Duration::from_secs(30), "nobody finds out");
+                let answer = app.post(ASSET, json!({"id": id})).send().await.expect("answer");
+                since = since.or(is_marked(&answer).then(Instant::now));
+            }
+            proxy.set(Mode::Open);
+        };
+        let (sold, ()) = tokio::join!(pay(&app, &id), committing);
+        assert!(sold.status().is_success(), "{}", sold.text().await.expect("text"));
+        overlay::db::close(&outsider).await;
+        app.stop().await;
     })
     .await;
 }
