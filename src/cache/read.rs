@@ -62,7 +62,7 @@ impl<I, V, F> Load<I, V> for F where
 {
 }
 
-/// How often it is looked whether PostgreSQL still answers.
+/// Least time between two looks whether PostgreSQL still answers.
 const LOOK: Duration = Duration::from_millis(100);
 
 impl Cache {
@@ -120,7 +120,8 @@ impl Cache {
             std::future::pending::<()>().await;
         }
         loop {
-            tokio::time::sleep(LOOK).await;
+            // Not before it may have been silent for so long: thousands may be waiting.
+            tokio::time::sleep(clock.until_ageing().max(LOOK)).await;
             if clock.is_ageing() && !outage.answers().await {
                 return;
             }

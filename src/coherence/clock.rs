@@ -255,7 +255,12 @@ impl Clock {
 
     /// Whether the feed has been silent for so long that somebody should ask why: three quarters of the age at which it is too old.
     pub fn is_ageing(&self) -> bool {
-        self.age().is_none_or(|age| age > self.max_staleness / 4 * 3)
+        self.until_ageing().is_zero()
+    }
+
+    /// How long until [that](Self::is_ageing), if it stays silent.
+    pub fn until_ageing(&self) -> Duration {
+        self.age().map_or(Duration::ZERO, |age| (self.max_staleness / 4 * 3).saturating_sub(age))
     }
 
     /// Whether the feed is young enough for cached values to be verifiable. When it is not, read PostgreSQL itself.
