@@ -122,7 +122,7 @@ impl Cache {
         loop {
             // Not before it may have been silent for so long: thousands may be waiting.
             tokio::time::sleep(clock.until_ageing().max(LOOK)).await;
-            if clock.is_ageing() && !outage.answers().await {
+            if clock.until_ageing().is_zero() && !outage.answers().await {
                 return;
             }
         }

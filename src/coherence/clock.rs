@@ -253,12 +253,8 @@ impl Clock {
         Some(self.started.elapsed().saturating_sub(Duration::from_millis(ms)))
     }
 
-    /// Whether the feed has been silent for so long that somebody should ask why: three quarters of the age at which it is too old.
-    pub fn is_ageing(&self) -> bool {
-        self.until_ageing().is_zero()
-    }
-
-    /// How long until [that](Self::is_ageing), if it stays silent.
+    /// How long until the feed, if it stays silent, has been so for long enough that somebody should ask why: three quarters of the
+    /// age at which it is too old. Zero when it has.
     pub fn until_ageing(&self) -> Duration {
         self.age().map_or(Duration::ZERO, |age| (self.max_staleness / 4 * 3).saturating_sub(age))
     }

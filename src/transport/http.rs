@@ -197,7 +197,7 @@ async fn unless_lost(State(served): State<Served>, request: Request, next: Next)
         response = &mut answering => response,
         () = served.app.cache.lost() => match deed.has_begun() {
             true => answering.await,
-            false => rest::error::answer(&Error::unavailable("the database has stopped answering: nothing was changed, try again")),
+            false => rest::error::answer(&Error::unavailable("the database has stopped answering: try again")),
         },
     }
 }

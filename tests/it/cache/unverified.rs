@@ -1,6 +1,5 @@
 //! PostgreSQL is away, and what finished answers were made of is gone: they are served as they are, marked.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use overlay::devstack::RedisServer;
@@ -9,17 +8,9 @@ use serde_json::{Value, json};
 
 use super::redis::{appearing, session};
 use crate::coherence::ASSET;
-use crate::harness::{Database, Mode, Proxy, Setup, TestApp, private_redis, with_database};
+use crate::harness::{Mode, Proxy, Setup, TestApp, private_redis, with_database};
 
 const ANSWERS: &str = "ol:cache:response:*";
-
-/// A process behind a proxy to PostgreSQL.
-async fn behind(setup: Setup, database: &Arc<Database>) -> (TestApp, Proxy) {
-    let (proxy, url) = Proxy::before_postgres(&database.url).await;
-    let app = TestApp::start(&setup.with("PG_URL", url).with("MAX_STALENESS_MS", "1500"), database).await;
-    app.settled().await;
-    (app, proxy)
-}
 
 /// Ends its connections to PostgreSQL, and waits until nothing can be verified.
 async fn part(app: &TestApp, proxy: &Proxy) {
@@ -57,7 +48,7 @@ async fn keep_answers_alone(server: &RedisServer) {
 async fn a_finished_answer_is_served_marked_where_what_it_was_made_of_is_gone() {
     let Some((server, _folder)) = private_redis().await else { return };
     with_database(async |database| {
-        let setup = Setup::seeded().redis(server.url());
+        let setup = Setup::seeded().redis(server.url()).with("MAX_STALENESS_MS", "1500");
         let first = TestApp::start(&setup, database).await;
         first.settled().await;
         let ids = first.rows("select version_id from assets order by name, version_id limit 2").await;
@@ -75,8 +66,8 @@ async fn a_finished_answer_is_served_marked_where_what_it_was_made_of_is_gone() 
         }
         keep_answers_alone(&server).await;
         // One process has the answers in memory and the other in Redis; neither ever had what they were made of.
-        let (remembering, first_proxy) = behind(setup.clone(), database).await;
-        let (forgetful, second_proxy) = behind(setup.with("CACHE_MEMORY_MB", "0"), database).await;
+        let (remembering, first_proxy) = TestApp::behind_proxy(&setup, database).await;
+        let (forgetful, second_proxy) = TestApp::behind_proxy(&setup.with("CACHE_MEMORY_MB", "0"), database).await;
         for app in [&remembering, &forgetful] {
             for ask in asks(app, id).into_iter().chain(asks(app, changed)) {
                 assert_eq!(sent(ask).await.headers()["x-cache"], "hit");
@@ -148,7 +139,8 @@ async fn refused(app: &TestApp, id: &str) {
 async fn nothing_is_served_for_ever_while_postgresql_is_away() {
     with_database(async |database| {
         let ttls = r#"{"assets": 4000, "producers": 4000, "staleWhileRevalidate": 4000}"#;
-        let (app, proxy) = behind(Setup::seeded().with("CACHE_TTLS_JSON", ttls), database).await;
+        let setup = Setup::seeded().with("CACHE_TTLS_JSON", ttls).with("MAX_STALENESS_MS", "1500");
+        let (app, proxy) = TestApp::behind_proxy(&setup, database).await;
         let id = app.rows("select min(version_id) from assets").await.remove(0);
         let path = format!("/listings/{id}");
         assert_eq!(sent(app.get(&path)).await.status(), StatusCode::OK);

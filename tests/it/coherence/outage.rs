@@ -9,16 +9,18 @@ use serde_json::{Value, json};
 use super::ASSET;
 use crate::harness::{Mode, Proxy, Setup, TestApp, refused, until_held, with_database};
 
+/// The demo market, by a server that takes a feed for too old soon.
+fn impatient() -> Setup {
+    Setup::seeded().with("MAX_STALENESS_MS", "500")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn hits_go_on_marked_while_postgresql_is_away() {
     for mode in [Mode::Cut, Mode::BlackHole] {
         with_database(async |database| {
             let seeded = TestApp::start(&Setup::seeded(), database).await;
-            let (proxy, url) = Proxy::before_postgres(&database.url).await;
-            let setup = Setup::seeded().with("MAX_STALENESS_MS", "500").with("PG_URL", url);
-            let app = TestApp::start(&setup, database).await;
+            let (app, proxy) = TestApp::behind_proxy(&impatient(), database).await;
             let id = seeded.rows("select min(version_id) from assets").await.remove(0);
-            app.settled().await;
             let known = app.query(ASSET, json!({"id": id})).await;
             let listing = app.json("/listings?limit=3").await;
             // Answers that are never kept whole, and errors, are made of kept values all the same.
@@ -93,7 +95,7 @@ async fn a_balancer_that_has_no_server_is_postgresql_away() {
         // As by default: what is said first is whether to encrypt.
         let asking = url.replace("sslmode=disable", "sslmode=prefer");
         assert_ne!(asking, url);
-        let setup = Setup::seeded().with("MAX_STALENESS_MS", "500").with("PG_URL", asking);
+        let setup = impatient().with("PG_URL", asking);
         let app = TestApp::start(&setup, database).await;
         let id = app.rows("select min(version_id) from assets").await.remove(0);
         app.settled().await;
@@ -127,9 +129,7 @@ async fn a_strong_read_that_outlives_an_outage_is_fresh() {
     with_database(async |database| {
         let seeded = TestApp::start(&Setup::seeded(), database).await;
         let id = seeded.rows("select min(version_id) from assets").await.remove(0);
-        let (proxy, url) = Proxy::before_postgres(&database.url).await;
-        let setup = Setup::seeded().with("MAX_STALENESS_MS", "500").with("PG_URL", url);
-        let app = TestApp::start(&setup, database).await;
+        let (app, proxy) = TestApp::behind_proxy(&impatient(), database).await;
         let mut fresh = 0;
         for round in 0..30 {
             app.settled().await;
@@ -179,9 +179,7 @@ async fn pay(app: &TestApp, id: &str) -> Response {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_under_way_when_postgresql_freezes_is_given_up() {
     with_database(async |database| {
-        let (proxy, url) = Proxy::before_postgres(&database.url).await;
-        let setup = Setup::seeded().with("MAX_STALENESS_MS", "500").with("PG_URL", url).with("DEV_IDENTITY", "true");
-        let app = TestApp::start(&setup, database).await;
+        let (app, proxy) = TestApp::behind_proxy(&impatient().with("DEV_IDENTITY", "true"), database).await;
         let id = app.rows("select min(version_id) from assets").await.remove(0);
         for round in 0..3 {
             app.settled().await;
@@ -209,11 +207,8 @@ async fn what_is_under_way_when_postgresql_freezes_is_given_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_is_under_way_when_postgresql_freezes_is_waited_for() {
     with_database(async |database| {
-        let (proxy, url) = Proxy::before_postgres(&database.url).await;
-        let setup = Setup::seeded().with("MAX_STALENESS_MS", "500").with("PG_URL", url).with("DEV_IDENTITY", "true");
-        let app = TestApp::start(&setup, database).await;
+        let (app, proxy) = TestApp::behind_proxy(&impatient().with("DEV_IDENTITY", "true"), database).await;
         let id = app.rows("select min(version_id) from assets").await.remove(0);
-        app.settled().await;
         app.query(ASSET, json!({"id": id})).await;
         // A commit takes as long as somebody holds this.
         app.sql("create table gate (held int)").await;
@@ -260,11 +255,9 @@ fn is_marked(answer: &Response) -> bool {
 async fn while_the_feed_alone_is_cut_every_read_is_of_postgresql() {
     for mode in [Mode::Cut, Mode::BlackHole] {
         with_database(async |database| {
-            let (proxy, url) = Proxy::before_postgres(&database.url).await;
-            let setup = Setup::seeded().with("MAX_STALENESS_MS", "500").with("PG_URL", url);
-            let app = TestApp::start(&setup.with("PG_POOLER_URL", &database.url), database).await;
+            let setup = impatient().with("PG_POOLER_URL", &database.url);
+            let (app, proxy) = TestApp::behind_proxy(&setup, database).await;
             let id = app.rows("select min(version_id) from assets").await.remove(0);
-            app.settled().await;
             app.query(ASSET, json!({"id": id})).await;
             proxy.set(mode);
             while app.app.cache.clock().is_trustworthy() {

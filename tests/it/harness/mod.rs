@@ -131,6 +131,14 @@ impl TestApp {
         }
     }
 
+    /// A server on `database` that reaches it through a proxy, once all that was committed so far can be cached.
+    pub(crate) async fn behind_proxy(setup: &Setup, database: &Database) -> (Self, Proxy) {
+        let (proxy, url) = Proxy::before_postgres(&database.url).await;
+        let app = Self::start(&setup.clone().with("PG_URL", url), database).await;
+        app.settled().await;
+        (app, proxy)
+    }
+
     pub(crate) async fn stop(self) {
         db::close(&self.outsider).await;
         self.server.stop().await;
