@@ -1,11 +1,12 @@
 //! What is kept of a value, in memory and in Redis.
 
 use std::any::Any;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::envelope::{self, Times};
-use super::key::Cached;
+use super::key::{Cached, Known};
 use crate::coherence::{Consistency, Moment, Tag, Tags};
 use crate::error::{Error, Result};
 
@@ -27,7 +28,25 @@ pub(super) struct Entry {
     pub(super) soft_ms: u64,
     /// Bytes it is taken to occupy in memory.
     pub(super) weight: u64,
-    value: Option<Arc<dyn Any + Send + Sync>>,
+    value: Option<Arc<dyn Held>>,
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry").field("moment", &self.moment).field("tags", &self.tags).finish_non_exhaustive()
+    }
+}
+
+/// What is asked of a value by who does not know its type.
+trait Held: Any + Send + Sync {
+    /// [`Cached::belongs`].
+    fn belongs(&self, known: &mut Known<'_>) -> bool;
+}
+
+impl<V: Cached> Held for V {
+    fn belongs(&self, known: &mut Known<'_>) -> bool {
+        Cached::belongs(self, known)
+    }
 }
 
 /// How an entry stands by age.
@@ -59,7 +78,13 @@ impl Entry {
 
     /// The value, if the entry is of the type asked for: `Err(())` tells that it is not.
     pub(super) fn value<V: Cached>(&self) -> Result<Option<Arc<V>>, ()> {
-        self.value.clone().map(|v| v.downcast::<V>().map_err(|_| ())).transpose()
+        let value = self.value.clone().map(|v| v as Arc<dyn Any + Send + Sync>);
+        value.map(|v| v.downcast::<V>().map_err(|_| ())).transpose()
+    }
+
+    /// Whether its value belongs to a collection that is `known`. What is absent belongs to none.
+    pub(super) fn belongs(&self, known: &mut Known<'_>) -> bool {
+        self.value.as_ref().is_some_and(|value| value.belongs(known))
     }
 
     pub(super) fn is_negative(&self) -> bool {

@@ -10,6 +10,9 @@ use sha2::{Digest, Sha256};
 
 use super::ttl::Kind;
 
+/// Tells whether something depends on a tag.
+pub type Known<'a> = dyn FnMut(fmt::Arguments<'_>) -> bool + 'a;
+
 /// A type of value that can be cached.
 pub trait Cached: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Which time to live and which metrics label its entries have.
@@ -18,6 +21,13 @@ pub trait Cached: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Whether there may be no such thing: of a page or a count, which may only be empty or nought, there always is one,
     /// and an entry that tells otherwise is none.
     const MAY_BE_ABSENT: bool = true;
+
+    /// Whether a collection that the value belongs to is `known`, by its tag. Only of collections that each change of the value
+    /// raises, whatever else it raises: an answer that depends on one of them need not depend on the value besides.
+    fn belongs(&self, known: &mut Known<'_>) -> bool {
+        let _nowhere = known;
+        false
+    }
 
     /// Bytes of its JSON, roughly: what it is taken to occupy in memory where nothing else tells.
     fn size(&self) -> usize {

@@ -1,7 +1,8 @@
 //! What one request touched: where its answers came from and what they depend on.
 
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::entry::Entry;
@@ -35,7 +36,7 @@ impl Outcome {
 pub struct Basis {
     /// What every part of the answer is known to include.
     pub moment: Moment,
-    /// The union of the parts' tags.
+    /// What a change of any part raises one of ([`tags`]).
     pub tags: Tags,
     /// Whether other processes may have it too.
     pub is_shared: bool,
@@ -57,7 +58,7 @@ struct Notes {
     worst: Option<Outcome>,
     /// The least remaining soft TTL, ms.
     ttl_ms: u64,
-    parts: Vec<Tags>,
+    parts: Vec<Arc<Entry>>,
     /// The least moment of the parts.
     moment: Option<Moment>,
     /// Something was read of which no tag tells when it changes.
@@ -102,12 +103,12 @@ impl Ledger {
     /// loaded at, one part loaded anew among older ones would hold the whole answer's moment below its own change.
     ///
     /// [`Clock::renewed`]: crate::coherence::Clock::renewed
-    pub(super) fn read(&self, outcome: Outcome, entry: &Entry, moment: Moment) {
+    pub(super) fn read(&self, outcome: Outcome, entry: &Arc<Entry>, moment: Moment) {
         let left = (entry.stored_ms + entry.soft_ms).saturating_sub(super::entry::now_ms());
         let mut notes = self.notes();
         notes.worst = notes.worst.max(Some(outcome));
         notes.ttl_ms = notes.ttl_ms.min(left);
-        notes.parts.push(entry.tags.clone());
+        notes.parts.push(entry.clone());
         match &mut notes.moment {
             None => notes.moment = Some(moment),
             Some(least) if least.epoch == moment.epoch => least.as_of = least.as_of.min(moment.as_of),
@@ -166,11 +167,7 @@ impl Ledger {
         if notes.is_live {
             return None;
         }
-        Some(Basis {
-            moment: notes.moment.unwrap_or(now),
-            tags: Tags::union(&notes.parts),
-            is_shared: !notes.is_private,
-        })
+        Some(Basis { moment: notes.moment.unwrap_or(now), tags: tags(&notes.parts), is_shared: !notes.is_private })
     }
 
     /// Time since the request began.
@@ -182,4 +179,23 @@ impl Ledger {
     pub fn load_time(&self) -> Duration {
         Duration::from_micros(self.load_us.load(Ordering::Relaxed).into())
     }
+}
+
+/// What a change of any part raises one of: the tags of the parts, less those of values that belong to a collection which
+/// another part depends on, such as the rows of a page. An answer has hundreds of rows, and each tag costs at every check, in
+/// Redis and in every header.
+///
+/// Nothing is lost by that. What is known to include all below a moment includes the value as it was then, so the first change
+/// of the value after it is one of the very row that belongs to the collection, and raises it.
+fn tags(parts: &[Arc<Entry>]) -> Tags {
+    let (rows, others): (Vec<_>, Vec<_>) = parts.iter().partition(|part| part.belongs(&mut |_| true));
+    let others: Vec<&Tags> = others.into_iter().map(|part| &part.tags).collect();
+    let known = Tags::union(&others);
+    let mut name = String::new();
+    let mut is_known = |collection: std::fmt::Arguments<'_>| {
+        name.clear();
+        name.write_fmt(collection).is_ok_and(|()| known.contains(&name))
+    };
+    let alone = rows.into_iter().filter(|part| !part.belongs(&mut is_known)).map(|part| &part.tags);
+    Tags::union(&[&known].into_iter().chain(alone).collect::<Vec<_>>())
 }

@@ -30,7 +30,7 @@ mod ttl;
 mod worth;
 
 pub use entry::Loaded;
-pub use key::{Cached, Key, Params};
+pub use key::{Cached, Key, Known, Params};
 pub use ledger::{Basis, Ledger, Outcome};
 pub use merge::Merge;
 pub use read::{Cache, Config};

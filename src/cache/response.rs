@@ -1,7 +1,7 @@
 //! Whole answers, kept as finished bytes: a hit in memory costs a look-up and a check of the clock.
 //!
 //! What an answer is, this module does not know; whoever keeps one says how it is written to bytes and read back. An
-//! answer carries the union of its parts' tags and the least of their moments, and is believed like any cached value.
+//! answer carries what its parts depend on and the least of their moments, and is believed like any cached value.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

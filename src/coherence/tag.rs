@@ -141,9 +141,9 @@ impl Tags {
     }
 
     /// All tags of several sets.
-    pub fn union(sets: &[Self]) -> Self {
+    pub fn union(sets: &[&Self]) -> Self {
         match sets {
-            [one] => one.clone(),
+            [one] => (*one).clone(),
             _ => {
                 let mut names: Vec<&Tag> = sets.iter().flat_map(|set| set.names()).collect();
                 names.sort_unstable();
@@ -153,6 +153,11 @@ impl Tags {
                 Self(Arc::new(TagSet { names, slots }))
             }
         }
+    }
+
+    /// Whether a tag of this name is in the set.
+    pub fn contains(&self, name: &str) -> bool {
+        self.names().binary_search_by(|tag| tag.as_str().cmp(name)).is_ok()
     }
 
     /// The tags by name.
@@ -193,7 +198,8 @@ mod tests {
             assert!(tags.slots().iter().any(|s| s == slot(name)), "{name}");
         }
         assert_eq!(tags.slots().len(), 3);
-        let union = Tags::union(&[tags, Tags::new(["assets", "asset:1"].map(Tag::new))]);
+        let union = Tags::union(&[&tags, &Tags::new(["assets", "asset:1"].map(Tag::new))]);
+        assert!(union.contains("asset:1") && !union.contains("asset"));
         assert_eq!(union.names().len(), 3);
         assert_eq!(union.slots().len(), 5);
     }

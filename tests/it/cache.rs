@@ -6,6 +6,7 @@ mod cost;
 mod hygiene;
 mod lock;
 mod redis;
+mod rows;
 pub(crate) mod secure;
 mod sentinel;
 mod unverified;

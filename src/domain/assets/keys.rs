@@ -5,13 +5,19 @@ use std::sync::Arc;
 use overlay_entity::ids::VersionId;
 
 use super::model::{Asset, Filter, Parents, Scope};
-use crate::cache::{Cached, Key, Kind, Params};
+use crate::cache::{Cached, Key, Kind, Known, Params};
 use crate::coherence::Tag;
 use crate::domain::Document;
 use crate::domain::page::{Page, Request};
 
 impl Cached for Asset {
     const KIND: Kind = Kind::Asset;
+
+    fn belongs(&self, known: &mut Known<'_>) -> bool {
+        known(format_args!("assets"))
+            || known(format_args!("assets@producer:{}", self.producer_id))
+            || known(format_args!("assets@dataset:{}", self.dataset_id))
+    }
 
     fn size(&self) -> usize {
         let texts = [&self.dataset_id, &self.producer_id, &self.name, &self.description];

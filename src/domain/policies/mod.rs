@@ -11,7 +11,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::cache::{Cache, Cached, Key, Kind, Loaded, Merge, Params};
+use crate::cache::{Cache, Cached, Key, Kind, Known, Loaded, Merge, Params};
 use crate::coherence::Tag;
 use crate::db::Db;
 use crate::domain::Document;
@@ -41,6 +41,10 @@ pub struct Policy {
 
 impl Cached for Policy {
     const KIND: Kind = Kind::Policy;
+
+    fn belongs(&self, known: &mut Known<'_>) -> bool {
+        known(format_args!("policies"))
+    }
 }
 
 /// The room. Cheap to clone.

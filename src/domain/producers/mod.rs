@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::cache::{Cache, Cached, Key, Kind, Loaded, Merge, Params};
+use crate::cache::{Cache, Cached, Key, Kind, Known, Loaded, Merge, Params};
 use crate::coherence::Tag;
 use crate::db::Db;
 use crate::domain::caller::Caller;
@@ -39,6 +39,10 @@ pub struct Producer {
 
 impl Cached for Producer {
     const KIND: Kind = Kind::Producer;
+
+    fn belongs(&self, known: &mut Known<'_>) -> bool {
+        known(format_args!("producers"))
+    }
 
     fn size(&self) -> usize {
         let optional = [&self.website, &self.payout_script_hex];

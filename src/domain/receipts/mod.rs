@@ -13,7 +13,7 @@ use overlay_entity::ids::VersionId;
 use serde::{Deserialize, Serialize};
 
 use self::broadcast::Broadcast;
-use crate::cache::{Cache, Cached, Key, Kind, Loaded, Merge, Params};
+use crate::cache::{Cache, Cached, Key, Kind, Known, Loaded, Merge, Params};
 use crate::coherence::Tag;
 use crate::db::Db;
 use crate::domain::caller::Caller;
@@ -83,6 +83,10 @@ pub struct Receipt {
 
 impl Cached for Receipt {
     const KIND: Kind = Kind::Receipt;
+
+    fn belongs(&self, known: &mut Known<'_>) -> bool {
+        known(format_args!("receipts@asset:{}", self.version_id))
+    }
 
     fn size(&self) -> usize {
         // The version, times, amounts, and the names of the fields.
