@@ -118,6 +118,25 @@ async fn a_change_of_a_row_is_one_of_its_list() {
     .await;
 }
 
+/// Edges are made and unmade without a word of the versions they join: no list of versions stands for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_versions_does_not_stand_for_their_edges() {
+    with(Setup::seeded(), async |app| {
+        for shown in ["parentIds", "parents { name }"] {
+            let query = format!("{{ assets(first: 15, orderBy: NAME_ASC) {{ nodes {{ name {shown} }} }} }}");
+            app.settled().await;
+            ask(app, &query).await;
+            assert!(ask(app, &query).await.1, "{shown}");
+            let edge = "(select ctid from asset_parents where child_version_id in (select version_id from assets order by name \
+                        limit 15) limit 1)";
+            assert_eq!(app.sql(&format!("delete from asset_parents where ctid = {edge}")).await, 1);
+            app.caught_up().await;
+            assert!(!ask(app, &query).await.1, "{shown}");
+        }
+    })
+    .await;
+}
+
 /// Rows stand alone where no list of theirs is shown, and a list stands for its own rows only.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_no_list_stands_for_is_named() {
