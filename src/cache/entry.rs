@@ -82,6 +82,11 @@ impl Entry {
         value.map(|v| v.downcast::<V>().map_err(|_| ())).transpose()
     }
 
+    /// Whether its value belongs to any collection.
+    pub(super) fn is_row(&self) -> bool {
+        self.belongs(&mut |_| true)
+    }
+
     /// Whether its value belongs to a collection that is `known`. What is absent belongs to none.
     pub(super) fn belongs(&self, known: &mut Known<'_>) -> bool {
         self.value.as_ref().is_some_and(|value| value.belongs(known))

@@ -23,9 +23,8 @@ pub trait Cached: Serialize + DeserializeOwned + Send + Sync + 'static {
     const MAY_BE_ABSENT: bool = true;
 
     /// Whether a collection that the value belongs to is `known`, by its tag. Only of collections that each change of the value
-    /// raises, whatever else it raises: an answer that depends on one of them need not depend on the value besides.
-    fn belongs(&self, known: &mut Known<'_>) -> bool {
-        let _nowhere = known;
+    /// raises, whatever else raises the value's own tag: an answer that depends on one of them need not depend on the value besides.
+    fn belongs(&self, _known: &mut Known<'_>) -> bool {
         false
     }
 

@@ -14,19 +14,13 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::asked::Conditions;
 use super::origin::Origin;
+use super::surrogate::{self, SURROGATE_CONTROL, SURROGATE_KEY};
 use crate::cache;
 use crate::coherence::{Consistency, Tags};
 use crate::domain::caller::Caller;
 
-pub(super) const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
-const SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
-
 /// How long an answer holds that read nothing: only another version of the server would change it.
 const STATIC: Duration = Duration::from_secs(60);
-
-/// Longest `Surrogate-Key`, bytes. Proxies refuse answers with headers beyond a few kilobytes, and a list that was cut would
-/// leave an answer unpurged.
-const MAX_SURROGATE_KEY: usize = 2_000;
 
 /// A handler's note on its answer: it is a read without errors.
 #[derive(Clone)]
@@ -110,7 +104,7 @@ impl Finished {
         };
         let control = max_age.map_or("no-cache".to_owned(), |time| format!("public, max-age={}", time.as_secs()));
         put(&mut headers, header::CACHE_CONTROL, control);
-        match tags.map(surrogate_key) {
+        match tags.map(surrogate::keys) {
             Some(Some(keys)) if keys.is_empty() => {}
             Some(Some(keys)) => put(&mut headers, SURROGATE_KEY, keys),
             Some(None) | None => {
@@ -161,7 +155,7 @@ impl Finished {
 
     /// What the answer depends on, where that was told.
     pub(super) fn tags(&self) -> Option<Vec<String>> {
-        self.headers().find(|(name, _)| *name == SURROGATE_KEY).map(|(_, keys)| tags(keys))
+        self.headers().find(|(name, _)| *name == SURROGATE_KEY).map(|(_, keys)| surrogate::tags(keys))
     }
 
     /// Its headers, all of which are ours, and text.
@@ -262,30 +256,6 @@ const NEVER_KEPT: [&str; 14] = [
     "x-request-id",
 ];
 
-/// What of ASCII is escaped in a tag, as is all that is not ASCII.
-const ESCAPED: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS.add(b' ').add(b'%');
-
-/// The tags as caches on the way know them: separated by blanks, what is not plain escaped. `None` when they are too many.
-fn surrogate_key(tags: &Tags) -> Option<String> {
-    let mut text = String::new();
-    for tag in tags.names() {
-        if !text.is_empty() {
-            text.push(' ');
-        }
-        text.extend(percent_encoding::utf8_percent_encode(tag.as_str(), ESCAPED));
-        if text.len() > MAX_SURROGATE_KEY {
-            return None;
-        }
-    }
-    Some(text)
-}
-
-/// The tags that [`surrogate_key`] wrote.
-pub(super) fn tags(keys: &str) -> Vec<String> {
-    let tag = |key| percent_encoding::percent_decode_str(key).decode_utf8_lossy().into_owned();
-    keys.split(' ').filter(|key| !key.is_empty()).map(tag).collect()
-}
-
 /// In Redis an answer is as it is sent: lines, an empty one, the body.
 impl cache::Answer for Finished {
     fn weight(&self) -> usize {
@@ -349,7 +319,6 @@ pub(super) fn http_date(time: DateTime<Utc>) -> String {
 mod tests {
     use super::*;
     use crate::cache::Answer as _;
-    use crate::coherence::Tag;
 
     #[test]
     fn etags_compare_weakly() {
@@ -358,14 +327,6 @@ mod tests {
             assert!(has_etag(known.as_bytes(), etag), "{known}");
         }
         assert!(!has_etag(b"\"a\"", etag));
-    }
-
-    #[test]
-    fn tags_are_named_whole_or_not_at_all() {
-        let tags = |names: &[&str]| Tags::new(names.iter().map(|n| Tag::new(*n)));
-        assert_eq!(surrogate_key(&tags(&["b", "a b%"])).as_deref(), Some("a%20b%25 b"));
-        let many: Vec<String> = (0..100).map(|n| format!("asset:{n:064}")).collect();
-        assert_eq!(surrogate_key(&Tags::new(many.into_iter().map(Tag::new))), None);
     }
 
     #[test]

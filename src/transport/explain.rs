@@ -11,11 +11,12 @@ use axum::response::Response;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::answer::{Finished, SURROGATE_KEY, tags};
+use super::answer::Finished;
 use super::asked::Asked;
 use super::caller::may_explain;
 use super::front::{FORWARDED_FOR, Front};
 use super::origin::X_CACHE;
+use super::surrogate::{self, SURROGATE_KEY};
 use crate::cache::Found;
 use crate::coherence::{Clock, Tag};
 use crate::error::{Error, Kind};
@@ -63,7 +64,7 @@ fn made(told: &mut Value, headers: &HeaderMap) {
     let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     told["parts"] = json!(text(&X_CACHE));
     told["isKept"] = json!(text(&SURROGATE_KEY).is_some());
-    tell(told, "tags", text(&SURROGATE_KEY).map(tags));
+    tell(told, "tags", text(&SURROGATE_KEY).map(surrogate::tags));
 }
 
 /// Which layer has a finished answer that can be served, and why those before it have none.

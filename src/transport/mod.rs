@@ -17,5 +17,6 @@ mod origin;
 pub mod pages;
 pub mod popular;
 mod rest;
+mod surrogate;
 mod unverified;
 mod wire;

@@ -13,6 +13,7 @@ use crate::domain::page::{Page, Request};
 impl Cached for Asset {
     const KIND: Kind = Kind::Asset;
 
+    /// It shows its row alone: edges raise `asset:<id>` without a collection.
     fn belongs(&self, known: &mut Known<'_>) -> bool {
         known(format_args!("assets"))
             || known(format_args!("assets@producer:{}", self.producer_id))

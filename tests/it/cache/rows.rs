@@ -1,10 +1,14 @@
 //! What depends on a list need not name the list's rows besides: each change of a row is one of the list.
 
+use std::collections::BTreeSet;
+
+use overlay_migration::triggers::covered;
 use serde_json::{Value, json};
 
 use crate::harness::{Setup, TestApp, with};
 
-/// A query of a list, the kind of its rows' tags, and changes of one row, `$row` being its place in the list's table.
+/// A query of a list, the kind of its rows' tags, and changes of rows, one after the other: `$asset` is where the asset is that they
+/// are about, `$bought` where the receipts are.
 struct Case {
     query: String,
     kind: &'static str,
@@ -77,6 +81,14 @@ fn cases(producer: &str, dataset: &str, bought: &str) -> Vec<Case> {
     ]
 }
 
+/// As the triggers of the table log them that has rows of `kind`.
+fn wildcards(kind: &str) -> String {
+    let table = covered().find(|covered| covered.tags[0].starts_with(kind)).expect("a table");
+    let kinds = table.tags.iter().map(|tag| tag.split([':', '@']).next().expect("a part"));
+    let kinds: BTreeSet<String> = kinds.map(|kind| format!("{kind}:*")).collect();
+    format!("'{{{}}}'", kinds.into_iter().collect::<Vec<_>>().join(","))
+}
+
 /// The answer, whether it was kept, and the tags it tells.
 async fn ask(app: &TestApp, query: &str) -> (Value, bool, String) {
     let answer = app.post(query, json!({})).send().await.expect("answer");
@@ -99,6 +111,17 @@ async fn a_change_of_a_row_is_one_of_its_list() {
                  updated_at = clock_timestamp() where {ASSET}"
             ))
             .await;
+            // What a statement of more than 1,000 rows says, and a TRUNCATE.
+            let wholesale = [wildcards(kind), "'{*}'".to_owned()]
+                .map(|tags| format!("insert into change_log (tags) values ({tags})"));
+            for change in &wholesale {
+                app.settled().await;
+                ask(app, &query).await;
+                assert!(ask(app, &query).await.1, "{change}");
+                app.sql(change).await;
+                app.caught_up().await;
+                assert!(!ask(app, &query).await.1, "{query}\n{change}");
+            }
             for change in changes {
                 let change = change.replace("$asset", ASSET).replace("$bought", &format!("version_id = '{bought}'"));
                 app.settled().await;
@@ -125,13 +148,14 @@ async fn a_list_of_versions_does_not_stand_for_their_edges() {
         for shown in ["parentIds", "parents { name }"] {
             let query = format!("{{ assets(first: 15, orderBy: NAME_ASC) {{ nodes {{ name {shown} }} }} }}");
             app.settled().await;
-            ask(app, &query).await;
+            let before = ask(app, &query).await.0;
             assert!(ask(app, &query).await.1, "{shown}");
-            let edge = "(select ctid from asset_parents where child_version_id in (select version_id from assets order by name \
-                        limit 15) limit 1)";
+            let edge = "(select ctid from asset_parents where child_version_id in (select version_id from assets \
+                        order by name, version_id limit 15) limit 1)";
             assert_eq!(app.sql(&format!("delete from asset_parents where ctid = {edge}")).await, 1);
             app.caught_up().await;
-            assert!(!ask(app, &query).await.1, "{shown}");
+            let (after, was_kept, _) = ask(app, &query).await;
+            assert!(!was_kept && after != before, "{shown}");
         }
     })
     .await;
@@ -164,6 +188,34 @@ async fn what_no_list_stands_for_is_named() {
             app.caught_up().await;
             assert_eq!(ask(app, &query).await.1, !is_heard, "{change}");
         }
+    })
+    .await;
+}
+
+/// Descendants are listed by edges, and another producer's list is not the row's.
+#[tokio::test(flavor = "multi_thread")]
+async fn other_lists_do_not_stand_for_a_row() {
+    with(Setup::seeded(), async |app| {
+        let (child, publisher) =
+            (app.version("Wind power features").await, "select producer_id from assets where name");
+        let publisher = app.rows(&format!("{publisher} = 'Wind power features'")).await.remove(0);
+        let other =
+            app.rows(&format!("select min(producer_id) from producers where producer_id <> '{publisher}'")).await;
+        let parent = format!("select min(parent_version_id) from asset_parents where child_version_id = '{child}'");
+        let query = format!(
+            "{{ asset(versionId: \"{}\") {{ children {{ nodes {{ name }} }} }} \
+             producer(producerId: \"{}\") {{ assets {{ nodes {{ name }} }} }} }}",
+            app.rows(&parent).await[0],
+            other[0]
+        );
+        app.settled().await;
+        let (before, _, tags) = ask(app, &query).await;
+        assert!(tags.split(' ').any(|tag| tag == format!("asset:{child}")), "{tags}");
+        assert!(ask(app, &query).await.1);
+        assert_eq!(app.sql(&format!("update assets set name = 'Renamed' where version_id = '{child}'")).await, 1);
+        app.caught_up().await;
+        let (after, was_kept, _) = ask(app, &query).await;
+        assert!(!was_kept && after != before, "{after}");
     })
     .await;
 }
