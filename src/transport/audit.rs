@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::Request;
@@ -18,12 +19,19 @@ use crate::cache::Kept;
 use crate::coherence::Consistency;
 use crate::domain::caller::Caller;
 
+/// Least time between two audits, ms. Answers are served by the hundred thousand and made by the thousand: one in so many of those
+/// that are served would be a load on PostgreSQL that grows with what is kept from it.
+const REST_MS: u64 = 100;
+
 /// Decides which answers are audited. One at a time.
 pub(super) struct Auditor {
     /// One answer in so many; 0 for none.
     every: u64,
     served: AtomicU64,
     is_busy: AtomicBool,
+    started: Instant,
+    /// When the next may begin, ms after `started`.
+    next_ms: AtomicU64,
 }
 
 impl Auditor {
@@ -34,14 +42,27 @@ impl Auditor {
             metrics::counter!("overlay_audit_total", "outcome" => outcome).increment(0);
         }
         metrics::counter!("overlay_audit_wrong_total").increment(0);
-        Self { every, served: AtomicU64::new(0), is_busy: AtomicBool::new(false) }
+        Self {
+            every,
+            served: AtomicU64::new(0),
+            is_busy: AtomicBool::new(false),
+            started: Instant::now(),
+            next_ms: AtomicU64::new(0),
+        }
     }
 
     /// Whether the answer that is about to be served is to be audited.
     pub(super) fn is_due(&self) -> bool {
         self.every > 0
             && (self.served.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(self.every)
+            && self.is_rested()
             && !self.is_busy.swap(true, Ordering::Relaxed)
+    }
+
+    fn is_rested(&self) -> bool {
+        let now = self.started.elapsed().as_millis() as u64;
+        let next = self.next_ms.load(Ordering::Relaxed);
+        now >= next && self.next_ms.compare_exchange(next, now + REST_MS, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// Audits `kept`, which was served to `request`.
@@ -85,4 +106,26 @@ async fn compare(served: &Served, router: Router, mut request: Request, kept: &K
     }
     served.app.feed.reach(Consistency::Strong).await.ok()?;
     if served.answers.is_good(kept) { Some(false) } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_in_so_many_is_audited_one_at_a_time_and_not_too_often() {
+        let auditor = Auditor::new(3);
+        let due: Vec<bool> = (0..3).map(|_| auditor.is_due()).collect();
+        assert_eq!(due, [false, false, true]);
+        let served = |auditor: &Auditor| (0..3).filter(|_| auditor.is_due()).count();
+        auditor.next_ms.store(0, Ordering::Relaxed);
+        assert_eq!(served(&auditor), 0, "one is under way");
+        auditor.is_busy.store(false, Ordering::Relaxed);
+        auditor.next_ms.store(u64::MAX, Ordering::Relaxed);
+        assert_eq!(served(&auditor), 0, "it rests");
+        auditor.next_ms.store(0, Ordering::Relaxed);
+        assert_eq!(served(&auditor), 1);
+        assert!(auditor.next_ms.load(Ordering::Relaxed) >= REST_MS);
+        assert!(!Auditor::new(0).is_due());
+    }
 }
