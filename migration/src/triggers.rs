@@ -189,7 +189,7 @@ alter table public.{table} enable always trigger feed_{event};"
 }
 
 /// The wildcards that cover every tag of these patterns.
-fn wildcards(patterns: &[&'static str]) -> impl Iterator<Item = String> {
+pub fn wildcards(patterns: &[&'static str]) -> impl Iterator<Item = String> {
     let kinds: BTreeSet<_> = patterns.iter().map(|pattern| kind(pattern)).collect();
     kinds.into_iter().map(|kind| format!("{kind}:*"))
 }

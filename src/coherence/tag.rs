@@ -165,6 +165,12 @@ impl Tags {
         &self.0.names
     }
 
+    /// The wildcards that cover them, one for each kind.
+    pub fn wildcards(&self) -> impl Iterator<Item = String> {
+        // Tags are sorted, so that those of a kind follow each other.
+        self.names().chunk_by(|a, b| a.kind() == b.kind()).map(|tags| format!("{}:*", tags[0].kind()))
+    }
+
     /// Every clock slot a change of these tags would raise, wildcards included.
     pub fn slots(&self) -> &Slots {
         &self.0.slots

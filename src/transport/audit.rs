@@ -59,6 +59,7 @@ impl Auditor {
             && !self.is_busy.swap(true, Ordering::Relaxed)
     }
 
+    /// Whether the last one was long enough ago; if so, the next has to wait in its turn.
     fn is_rested(&self) -> bool {
         let now = self.started.elapsed().as_millis() as u64;
         let next = self.next_ms.load(Ordering::Relaxed);

@@ -1,11 +1,11 @@
 //! What an answer depends on, told to caches on the way, so that they can be purged by what changes.
 
-use std::fmt::Write as _;
+use std::borrow::Cow;
 
 use axum::http::HeaderName;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-use crate::coherence::{Tag, Tags};
+use crate::coherence::Tags;
 
 pub(super) const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
 pub(super) const SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
@@ -21,18 +21,15 @@ const ESCAPED: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 /// `None` when they are too many.
 pub(super) fn keys(tags: &Tags) -> Option<String> {
     let mut text = String::new();
-    for tag in tags.names() {
+    let names = tags.names().iter().map(|tag| Cow::from(tag.as_str()));
+    for name in names.chain(tags.wildcards().map(Cow::from)) {
         if !text.is_empty() {
             text.push(' ');
         }
-        text.extend(utf8_percent_encode(tag.as_str(), ESCAPED));
+        text.extend(utf8_percent_encode(&name, ESCAPED));
         if text.len() > MAX_BYTES {
             return None;
         }
-    }
-    let mut last = None;
-    for kind in tags.names().iter().map(Tag::kind).filter(|kind| last.replace(*kind) != Some(*kind)) {
-        write!(text, " {kind}:*").ok()?;
     }
     Some(text)
 }
@@ -46,6 +43,7 @@ pub(super) fn tags(keys: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::coherence::Tag;
 
     #[test]
     fn tags_are_named_whole_or_not_at_all() {

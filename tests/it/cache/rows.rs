@@ -1,8 +1,6 @@
 //! What depends on a list need not name the list's rows besides: each change of a row is one of the list.
 
-use std::collections::BTreeSet;
-
-use overlay_migration::triggers::covered;
+use overlay_migration::triggers;
 use serde_json::{Value, json};
 
 use crate::harness::{Setup, TestApp, with};
@@ -83,10 +81,8 @@ fn cases(producer: &str, dataset: &str, bought: &str) -> Vec<Case> {
 
 /// As the triggers of the table log them that has rows of `kind`.
 fn wildcards(kind: &str) -> String {
-    let table = covered().find(|covered| covered.tags[0].starts_with(kind)).expect("a table");
-    let kinds = table.tags.iter().map(|tag| tag.split([':', '@']).next().expect("a part"));
-    let kinds: BTreeSet<String> = kinds.map(|kind| format!("{kind}:*")).collect();
-    format!("'{{{}}}'", kinds.into_iter().collect::<Vec<_>>().join(","))
+    let table = triggers::covered().find(|covered| covered.tags[0].starts_with(kind)).expect("a table");
+    format!("'{{{}}}'", triggers::wildcards(table.tags).collect::<Vec<_>>().join(","))
 }
 
 /// The answer, whether it was kept, and the tags it tells.
